@@ -1,0 +1,23 @@
+"""xtlray: pretrain on a big materials database, transfer to hundreds of small properties, keep the models.
+
+`xtlray.load("jarvis/bulkmoduluskv@best").predict(["SiO2", "TiN"])` is the shortest way to use a model. Importing
+this package imports neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xtlray.pipeline import load
+
+__all__ = ["load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from xtlray.pipeline import load
+
+        return load
+    raise AttributeError(f"module 'xtlray' has no attribute {name!r}")

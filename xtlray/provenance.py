@@ -1,0 +1,73 @@
+"""What made a result: commit, library versions, hardware. Cheap to ask, imports none of what it reports on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("xtlray", "torch", "ray", "numpy", "scikit-learn", "pymatgen", "pyarrow", "safetensors", "skops")
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout that this package runs from, `-dirty` if it has changes; None outside of one."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        head = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):  # no git, or not ours to ask: not known
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def hardware() -> str:
+    """Processor and number of cores, in words."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux: the platform's own word will do
+        name = name or "unknown processor"
+    return f"{name}, {cores()} cores"
+
+
+def environment() -> dict[str, Any]:
+    """All of it, as it is kept with each attempt."""
+    return {
+        "commit": commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "platform": platform.platform(),
+        "executable": Path(sys.executable).name,
+    }

@@ -1,0 +1,250 @@
+"""The records that lie in the store as JSON: cards, trial records, results. Frozen, versioned, checked when read.
+
+A record is the truth that tables and pages are folded from, so its fields only ever grow: a reader of a newer
+schema fills what an older record lacks with defaults, and a record from the future is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xtlray.errors import StoreError
+
+Split = Literal["train", "val", "test"]
+# How validation errors are made: MAE on the held-out validation rows. Another way gets another name, and errors of
+# different names are never compared.
+PROTOCOL = "holdout-mae-1"
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, no unknown keys, a schema version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    SCHEMA: ClassVar[int] = 1
+    schema_version: int = 1
+
+    @classmethod
+    def read(cls, value: Any, where: str) -> Self:
+        """Check a JSON value that was read from `where` (a key, for the message). Raises `StoreError`."""
+        found = value.get("schema_version") if isinstance(value, dict) else None
+        if isinstance(found, int) and found > cls.SCHEMA:
+            raise StoreError(
+                f"A {cls.__name__} was written by a newer xtlray",
+                got=f"schema version {found} in {where}",
+                allowed=f"up to {cls.SCHEMA}",
+                fix="upgrade xtlray",
+            )
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise StoreError(
+                f"A {cls.__name__} in the store is damaged",
+                got=f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+                fix="restore the file, or remove what it belongs to and make it again",
+            ) from error
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON types (tuples as lists)."""
+        return self.model_dump(mode="json")
+
+
+class Part(Record):
+    """One Parquet shard of a dataset. A shard holds rows of one split only."""
+
+    file: str
+    split: Split
+    rows: int
+    sha256: str
+
+
+class Rejection(Record):
+    """Rows of a user's file that were not kept, by reason."""
+
+    reason: str
+    count: int
+    first_rows: list[int] = Field(description="the first few row numbers in the file: 1 is the first row of data")
+
+
+class SourceFile(Record):
+    """A file that rows were read from."""
+
+    name: str
+    split: Split | None = Field(None, description="the published side of its rows, None if they are cut here")
+    rows: int
+    sha256: str
+
+
+class IngestReport(Record):
+    """How a dataset was read: `rows_read = rows_kept + rows_rejected`, always."""
+
+    rows_read: int
+    rows_kept: int
+    rows_rejected: int
+    rejections: list[Rejection] = []
+    rejected_file: str | None = Field(None, description="the rejected rows, a CSV beside the card")
+    files: list[SourceFile] = []
+    origin: str = Field("", description="where the rows came from: a publisher's repository, a mirror, a user's file")
+    notes: list[str] = Field([], description="what a reader should know, such as rows fewer than published")
+    retrieved: str = Field("", description="UTC date of reading, ISO 8601")
+
+
+class DatasetCard(Record):
+    """What a dataset version is. It lies beside its shards, written last.
+
+    `splits` counts kept rows. `split_id` names the validation and test rows: errors may be compared only under
+    the same one. `elements` counts the rows that hold each element.
+    """
+
+    name: str = Field(description="<source>/<property>")
+    unit: str | None = Field(description="None where the unit is not known; `` would be dimensionless: say `1`")
+    label: str
+    data_hash: str = Field(description="SHA-256 over the kept rows in canonical order (split, formula, value)")
+    split_id: str
+    split_protocol: str = Field(description="how the sides were cut, in words")
+    rows: int
+    splits: dict[Split, int]
+    rows_outside_plausible: int | None = Field(None, description="None where the catalog knows no plausible range")
+    compositions: int = Field(description="distinct compositions, atomic fractions rounded to 5 decimals")
+    elements: dict[str, int]
+    target: dict[str, float] = Field(description="mean, std, min, max of the kept values, in the unit")
+    parts: list[Part]
+    licence: str | None = None
+    citation: str | None = None
+    source: str | None = None
+    description: str | None = None
+    warning: str | None = None
+    ingest: IngestReport
+    xtlray_version: str
+
+
+class DatasetPointer(Record):
+    """An entry of the log `datasets/<source>/<property>/current/`: which version the name means, and how it was read.
+
+    The same rows can be read again by another route; the version stays, the newest report is here.
+    """
+
+    data_hash: str
+    ingest: IngestReport
+
+
+class Member(Record):
+    """One member of a published model: a net, or a scikit-learn head on the activations of a net (or on none).
+
+    `net` is the net's name and settings (see `xtlray.nn`), its tensors lie in `weights.safetensors` under the
+    prefix `<prefix>.`; `layer` is how many hidden layers of it the head reads.
+    """
+
+    kind: Literal["net", "head", "constant"]
+    net: dict[str, Any] | None = None
+    prefix: str | None = None
+    scaler: dict[str, list[float]] | None = None
+    layer: int | None = None
+    head: str | None = Field(None, description="file name of the skops head")
+    value: float | None = Field(None, description="the answer of a constant, in the unit")
+
+
+class SplitMetrics(Record):
+    """Errors on the rows of one split, in the property's unit."""
+
+    rows: int
+    mae: float | None
+    rmse: float | None = None
+    r2: float | None = None
+
+
+class ModelCard(Record):
+    """All there is to know of a published model; with its files it rebuilds the model.
+
+    `files` maps each file to its SHA-256. `run` is the run that published it, `commit` the xtlray commit that made
+    it (None outside a git checkout).
+    """
+
+    name: str
+    version: int
+    property: str = Field(description="the dataset whose property it predicts")
+    label: str
+    unit: str | None
+    input: str = "elemental_fractions"
+    elements_encoded: list[str] = Field(description="what the input can hold")
+    elements_seen: dict[str, int] = Field(description="training rows that hold each element")
+    members: list[Member]
+    method: str
+    source_model: str | None = Field(None, description="name@version of the model that it was carried over from")
+    lineage: list[dict[str, Any]] = Field([], description="from this model back to the first dataset")
+    dataset: dict[str, Any] = Field(description="name, data hash, split id, rows per split")
+    metrics: dict[str, SplitMetrics]
+    history: list[dict[str, Any]] = []
+    run: str
+    job: dict[str, Any]
+    commit: str | None
+    versions: dict[str, str]
+    hardware: str
+    created: str
+    licence: str | None = None
+    citation: str | None = None
+    limits: str = ""
+    files: dict[str, str]
+
+
+class TrialRecord(Record):
+    """What one finished trial leaves: created once, validation figures only. Selection reads nothing else.
+
+    A trial is one target × method × source × configuration × seed.
+    """
+
+    trial: str
+    run: str
+    attempt: int
+    target: str
+    method: str
+    source: str | None
+    config: dict[str, Any]
+    seed: int
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    protocol: str
+    split_id: str
+    rows_train: int
+    rows_val: int
+    val_mae: float | None = None
+    val_rmse: float | None = None
+    member: Member | None = None
+    files: dict[str, str] = Field({}, description="store key of each file of the member, by file name")
+    history: list[dict[str, Any]] = []
+    seconds: float = 0.0
+    commit: str | None = None
+    versions: dict[str, str] = {}
+
+
+class ResultRecord(Record):
+    """A leaderboard row: the chosen configuration of one target × method × source, its seeds averaged, scored once."""
+
+    target: str
+    unit: str | None
+    method: str
+    source: str | None
+    seeds: int
+    rows_train: int
+    rows_val: int
+    rows_test: int
+    val_mae: float | None
+    test_mae: float | None
+    test_mae_spread: float | None = Field(description="standard deviation of the test MAE over the seeds")
+    base_mae: float | None = Field(description="test MAE of the mean of the training targets")
+    ref_best_transfer: float | None
+    ref_best_scratch: float | None
+    model: str | None = None
+    run: str
+    status: Literal["ok", "failed"]
+    error: str | None = None
+    seconds: float
+    commit: str | None
+    config: dict[str, Any] = {}
+    trials: list[str] = []
+    split_id: str = ""
+    protocol: str = ""
+    data_hash: str = ""
