@@ -1,0 +1,1 @@
+"""Chemistry: formulas to elemental fractions, and physical models of alloys."""
