@@ -1,0 +1,1 @@
+"""Nets, target scaler, heads, and how they are packed into files and rebuilt from them (no pickle anywhere)."""

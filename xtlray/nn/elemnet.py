@@ -1,0 +1,68 @@
+"""ElemNet: elemental fractions in, a property out, through a plain deep stack of fully connected layers.
+
+Source: Jha et al., "ElemNet: Deep Learning the Chemistry of Materials From Only Elemental Composition", Sci. Rep. 8,
+17593 (2018), doi 10.1038/s41598-018-35934-y; as used for cross-property transfer by Gupta et al., Nat. Commun. 12,
+6595 (2021), doi 10.1038/s41467-021-26921-5: 86 – 1024 × 4 – 512 × 3 – 256 × 3 – 128 × 3 – 64 × 2 – 32 – 1, ReLU.
+
+Initialised after He et al. (2015), for without it seventeen ReLU layers start with a vanishing signal.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import Tensor, nn
+
+PUBLISHED = (1024,) * 4 + (512,) * 3 + (256,) * 3 + (128,) * 3 + (64,) * 2 + (32,)
+
+
+class ElemNetSettings(BaseModel):
+    """Settings of an ElemNet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    hidden: tuple[PositiveInt, ...] = Field(PUBLISHED, min_length=1, description="units of each hidden layer")
+
+
+class ElemNet(nn.Module):
+    """A fully connected net with ReLU after each hidden layer.
+
+    Args:
+        settings: the widths.
+        inputs: F, the width of the input.
+        outputs: P, the number of properties.
+    """
+
+    def __init__(self, settings: ElemNetSettings, inputs: int, outputs: int) -> None:
+        super().__init__()
+        widths = (inputs, *settings.hidden)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.output = nn.Linear(widths[-1], outputs)
+        for parameter in self.hidden.parameters():
+            if parameter.ndim == 2:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
+        nn.init.xavier_normal_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    @property
+    def n_hidden(self) -> int:
+        """Number of hidden layers."""
+        return len(self.hidden)
+
+    @property
+    def last(self) -> nn.Linear:
+        """The output layer."""
+        return self.output
+
+    def features(self, x_BF: Tensor, layer: int) -> Tensor:
+        """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H."""
+        h_BH = x_BF
+        for linear in self.hidden[:layer]:
+            h_BH = linear(h_BH).relu_()
+        return h_BH
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Scaled predictions, shape B × P."""
+        return self.output(self.features(x_BF, self.n_hidden))

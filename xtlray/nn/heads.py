@@ -1,0 +1,30 @@
+"""scikit-learn heads ↔ bytes, by skops with a closed list of types: a file that holds anything else is refused."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import skops.io
+
+from xtlray.errors import StoreError
+
+# skops trusts numpy arrays and scikit-learn's own estimators; beyond those a head may hold exactly these.
+TRUSTED: tuple[str, ...] = ()
+
+
+def pack_head(estimator: Any) -> bytes:
+    """A fitted scikit-learn estimator as a skops file."""
+    return skops.io.dumps(estimator)
+
+
+def unpack_head(data: bytes, where: str) -> Any:
+    """The estimator in a skops file read from `where`. Raises `StoreError` for damage and for types off the list."""
+    try:
+        strange = [name for name in skops.io.get_untrusted_types(data=data) if name not in TRUSTED]
+        if strange:
+            raise StoreError("A head holds types that it may not hold", got=f"{where}: {', '.join(strange[:5])}")
+        return skops.io.loads(data, trusted=list(TRUSTED))
+    except (zipfile.BadZipFile, ValueError, KeyError, io.UnsupportedOperation) as error:
+        raise StoreError("A head's file is damaged or cut short", got=f"{where}: {error}") from error

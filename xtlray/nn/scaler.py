@@ -1,0 +1,47 @@
+"""The target scaler: part of the model, fitted on training rows only, so that a model answers in physical units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TargetScaler:
+    """Standardisation of P properties, each on its own: scaled = (value - mean) / scale.
+
+    A constant property has scale 1, so that scaling and its inverse stay defined.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, y_BP: NDArray[np.float64]) -> TargetScaler:
+        """Mean and standard deviation of each column; missing labels (NaN) do not count."""
+        mean = np.nanmean(y_BP, axis=0)
+        scale = np.nanstd(y_BP, axis=0)
+        # A spread below the rounding of the values themselves is a constant, not a scale.
+        flat = scale <= 1e-12 * np.abs(mean)
+        return cls(tuple(map(float, mean)), tuple(map(float, np.where(flat, 1.0, scale))))
+
+    def transform(self, y_BP: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Physical → scaled."""
+        return (y_BP - np.asarray(self.mean)) / np.asarray(self.scale)
+
+    def inverse(self, z_BP: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scaled → physical."""
+        return z_BP * np.asarray(self.scale) + np.asarray(self.mean)
+
+    def as_json(self) -> dict[str, list[float]]:
+        return {"mean": list(self.mean), "scale": list(self.scale)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[float]]) -> TargetScaler:
+        """Raises `KeyError` or `ValueError` where it is not what `as_json` gives."""
+        mean, scale = tuple(value["mean"]), tuple(value["scale"])
+        if not mean or len(mean) != len(scale):
+            raise ValueError(f"{len(mean)} means and {len(scale)} scales")
+        return cls(mean, scale)

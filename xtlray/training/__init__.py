@@ -1,0 +1,1 @@
+"""The training loop, its metrics and its precision. Nothing here knows of Ray or of storage."""
