@@ -1,0 +1,1 @@
+"""Pretraining: Ray Train around the training loop, with checkpoints of our own in the store."""

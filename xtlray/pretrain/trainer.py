@@ -1,0 +1,185 @@
+"""One pretraining on Ray Train, from a fresh start or from the newest checkpoint, to the last epoch."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
+from xtlray.nn.nets import resolve_net
+from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint
+from xtlray.pretrain.settings import PretrainSettings
+from xtlray.pretrain.worker import WorkerConfig, train_worker
+from xtlray.store import Store
+from xtlray.training.loop import Recipe
+
+log = logging.getLogger("xtlray.pretrain")
+MAX_FAILURES = 3  # worker groups lost and restarted before the run gives up
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Workers and what each of them gets: derived from the job file and the cluster, and printed."""
+
+    fewest: int
+    most: int
+    cpus: int
+    gpus: int
+
+
+def scale_of(settings: PretrainSettings, cluster: dict[str, float]) -> Scale:
+    """What each worker gets on a cluster with these resources (`{"CPU": 2, "GPU": 0}`).
+
+    Raises:
+        RequestError: the cluster cannot hold the fewest workers that the job asks for.
+    """
+    fewest, most = settings.worker_range
+    cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
+    per_gpu = (1 if gpus >= most else 0) if settings.gpus == "auto" else settings.gpus
+    per_cpu = settings.cpus_per_worker or max(1, cpus // most)
+    if fewest * per_cpu > cpus or fewest * per_gpu > gpus:
+        raise RequestError(
+            "The cluster is too small for the workers",
+            got=f"{fewest} workers of {per_cpu} cores and {per_gpu} GPUs each on {cpus} cores and {gpus} GPUs",
+            fix="ask for fewer workers or smaller ones, such as --set workers=1",
+        )
+    return Scale(fewest, most, per_cpu, per_gpu)
+
+
+def run_training(
+    store: Store, run: str, attempt: str, settings: PretrainSettings, data_hash: str, on_epoch: Callable[..., None]
+) -> Found:
+    """Train to the last epoch and return the last checkpoint.
+
+    Args:
+        store: where data are read and checkpoints are kept.
+        run: the run's folder in the store; `attempt`: this attempt's.
+        settings: the job.
+        data_hash: the version of the dataset.
+        on_epoch: called in this process with each epoch's entry of the history and the scale of its errors.
+
+    Raises:
+        WorkError: the workers failed more often than they may, or training diverged.
+    """
+    found = newest_checkpoint(store, run)
+    if found and found.state.epoch >= settings.epochs:
+        return found  # only what comes after training is left to do
+    scale = scale_of(settings, ray.cluster_resources())
+    log.info("%s workers, each %d cores and %d GPUs", settings.workers, scale.cpus, scale.gpus)
+    recipe = Recipe(
+        settings.epochs, settings.batch, settings.lr, settings.seed, settings.weight_decay, settings.precision
+    )
+    worker = WorkerConfig(
+        store.url, run, attempt, settings.dataset[0], data_hash, resolve_net(settings.net), recipe, scale.cpus
+    )
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"worker": worker},
+        scaling_config=ScalingConfig(
+            num_workers=scale.fewest if scale.fewest == scale.most else (scale.fewest, scale.most),
+            use_gpu=scale.gpus > 0,
+            resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
+        ),
+        torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
+        run_config=RunConfig(
+            name="train", storage_path=store.url_of(f"{attempt}/ray"), failure_config=FailureConfig(MAX_FAILURES)
+        ),
+    )
+    done = found.state.epoch if found else 0
+    if done:
+        log.info("going on after epoch %d of %d", done, settings.epochs)
+    with EpochWatch(store, attempt, on_epoch, told=done):
+        _fit(trainer)
+    last = newest_checkpoint(store, run)
+    if last is None or last.state.epoch < settings.epochs:
+        raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
+    return last
+
+
+def _fit(trainer: TorchTrainer) -> None:
+    try:
+        with _own_interrupts():
+            error = trainer.fit().return_value
+        if error is not None:
+            raise error
+    except WorkError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, WorkError):
+            cause = cause.__cause__ or getattr(cause, "worker_failures", {}).get(0)
+        if isinstance(cause, WorkError):
+            raise cause from error
+        raise WorkError(
+            "The training workers failed",
+            got=f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else error!r}",
+            fix="run the same job again: it goes on at the last checkpoint; -v shows the workers' own messages",
+        ) from error
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Ctrl-C inside is a KeyboardInterrupt, as everywhere else.
+
+    Ray Train answers it with a handler of its own that stops the workers and then exits with 0, and that it never
+    takes back: a later Ctrl-C would end up there too.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+class EpochWatch:
+    """Tells of each finished epoch by watching the store, which knows them wherever the workers are.
+
+    `told` epochs were finished, and told of, by earlier attempts; `every` is in seconds.
+    """
+
+    def __init__(
+        self, store: Store, attempt: str, on_epoch: Callable[..., None], every: float = 1.0, told: int = 0
+    ) -> None:
+        self.store, self.folder, self.on_epoch, self.every, self.told = store, attempt, on_epoch, every, told
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> EpochWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._tell()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self.every):
+            try:
+                self._tell()
+            except StoreError as error:  # the training itself is not ours to end
+                log.debug("progress is not known: %s", error)
+
+    def _tell(self) -> None:
+        steps = self.store.children(f"{self.folder}/checkpoints")
+        if not steps or not self.store.exists(f"{self.folder}/checkpoints/{steps[-1]}/state.json"):
+            return
+        try:
+            found = open_checkpoint(self.store, f"{self.folder}/checkpoints/{steps[-1]}")
+        except MissingKeyError:  # pruned meanwhile: there are newer ones
+            return
+        for entry in found.state.history:
+            if entry["epoch"] > self.told:
+                self.told = entry["epoch"]
+                self.on_epoch(entry, found.scaler["scale"][0])

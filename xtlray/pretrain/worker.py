@@ -1,0 +1,157 @@
+"""What each Ray Train worker runs: read its rows, pick up the newest checkpoint, train, checkpoint every epoch.
+
+Shape suffixes: B rows, F features, P properties.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
+from xtlray.data.dataset import open_dataset
+from xtlray.errors import StoreError, WorkError
+from xtlray.nn.nets import build_net
+from xtlray.nn.scaler import TargetScaler
+from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore, save_checkpoint
+from xtlray.store import Store
+from xtlray.training.loop import Recipe, Table, fit, make_optimizer
+from xtlray.training.memory import keep_freed_memory
+from xtlray.training.ranks import Ranks
+from xtlray.training.state import LoopState
+
+log = logging.getLogger("xtlray.pretrain")
+ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """All that a worker needs to know; it travels to each of them."""
+
+    store: str
+    run: str
+    attempt: str
+    dataset: str
+    data_hash: str
+    net: dict[str, Any]
+    recipe: Recipe
+    threads: int
+
+
+class DistributedRanks(Ranks):
+    """A worker of a torch process group."""
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.device = ray.train.torch.get_device()
+
+    def wrap(self, net: torch.nn.Module) -> Any:
+        if self.world == 1:
+            return net
+        return DistributedDataParallel(net, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def sum(self, values: list[float]) -> list[float]:
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+
+def train_worker(config: dict[str, Any]) -> WorkError | None:
+    """The function that Ray Train calls on every worker, at the start and again after each failure.
+
+    Args:
+        config: `{"worker": WorkerConfig}`.
+
+    Returns:
+        An error of the work itself, such as divergence. Raised, it would be retried, to be met again; and all
+        workers meet it at the same place, so that none is left waiting for another.
+    """
+    try:
+        _train(config["worker"])
+    except StoreError:
+        raise  # perhaps of one worker only: Ray starts the group again, when the store may be back
+    except WorkError as error:
+        return error
+    return None
+
+
+def _train(worker: WorkerConfig) -> None:
+    torch.set_num_threads(worker.threads)
+    keep_freed_memory()
+    store, ranks = Store(worker.store), DistributedRanks()
+    train, val, scaler = load_tables(store, worker, ranks.device)
+    net = build_net(worker.net, train.x_BF.shape[1], 1, worker.recipe.seed).to(ranks.device)
+    optimizer = make_optimizer(net, worker.recipe)
+    state = resume(store, worker, net, optimizer, ranks)
+
+    def epoch_end(now: LoopState) -> bool:
+        # In the store before Ray is told of it: what Ray knows of can then always be picked up.
+        if ranks.rank == 0:
+            save_checkpoint(store, worker.attempt, net, optimizer, now, scaler.as_json())
+        ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
+        return False
+
+    fit(net, train, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+
+
+def load_tables(store: Store, worker: WorkerConfig, device: torch.device) -> tuple[Table, Table, TargetScaler]:
+    """Training and validation rows on `device`, targets scaled by the training rows' mean and spread."""
+    dataset = open_dataset(store, worker.dataset, worker.data_hash)
+    sides = {}
+    for split in ("train", "val"):
+        rows = dataset.rows(split)
+        x_BF, kept, skipped = rows.encode(ENCODER)
+        sides[split] = x_BF, rows.y_B[kept][:, np.newaxis]
+        if split == "train" and not len(kept):
+            raise WorkError(
+                "The dataset has no training rows that the net's input can hold",
+                got=f"{worker.dataset}: {skipped} rows with other elements",
+                allowed=f"at least one row of the {len(ENCODER.elements)} elements of ElemNet",
+            )
+    scaler = TargetScaler.fit(sides["train"][1])
+    train, val = (Table.of(x, scaler.transform(y), device) for x, y in (sides["train"], sides["val"]))
+    return train, val, scaler
+
+
+def _readable(
+    store: Store, worker: WorkerConfig, net: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> Found | None:
+    """Restore from the newest checkpoint, or from the one before it where that is damaged; None where there is none."""
+    damage: StoreError | None = None
+    for found in complete_checkpoints(store, worker.run):
+        try:
+            restore(store, found, net, optimizer)
+            return found
+        except StoreError as error:
+            log.warning("a checkpoint is passed over: %s", error)
+            damage = error
+    if damage is not None:
+        raise damage  # starting from nothing, unasked, would throw the training away
+    return None
+
+
+def resume(
+    store: Store, worker: WorkerConfig, net: torch.nn.Module, optimizer: torch.optim.Optimizer, ranks: DistributedRanks
+) -> LoopState:
+    """Load the newest checkpoint that can be read into net and optimizer; the state where the loop goes on.
+
+    The first worker chooses, for one that came later could see a newer checkpoint than the others did.
+    """
+    chosen: list[Any] = [_readable(store, worker, net, optimizer) if ranks.rank == 0 else None]
+    dist.broadcast_object_list(chosen, src=0, device=ranks.device)
+    if chosen[0] is None:
+        return LoopState()
+    if ranks.rank != 0:
+        restore(store, chosen[0], net, optimizer)
+    state: LoopState = chosen[0].state
+    if ranks.rank != 0:
+        state.loss.total, state.loss.count = 0.0, 0  # the sum so far is counted once
+    return state
