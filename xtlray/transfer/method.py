@@ -1,0 +1,52 @@
+"""What a method is: a name, the configurations it tries, and how it fits one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from xtlray.nn.members import LiveMember, NetMember
+from xtlray.transfer.settings import Effort
+from xtlray.transfer.task import Task
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method may know when it lists its configurations: never a target value."""
+
+    effort: Effort
+    rows: int
+    net: dict[str, Any]
+    source_net: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a trial made."""
+
+    member: LiveMember
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to model a target.
+
+    Attributes:
+        name: as in the literature's tables.
+        summary: one line.
+        needs_source: whether it starts from a pretrained model.
+        seeded: whether seeds change its outcome; one that is not runs once.
+        search: the configurations to try.
+        fit: trains one of them on a task's training rows, with one seed.
+    """
+
+    name: str
+    summary: str
+    needs_source: bool
+    seeded: bool
+    search: Callable[[Setting], list[Config]]
+    fit: Callable[[Task, NetMember | None, Config, int], Fitted]

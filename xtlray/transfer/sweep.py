@@ -1,0 +1,234 @@
+"""Trials run by Ray Tune: one reused actor per slot, data through Ray's object store, once per node.
+
+Tune decides where a trial runs and brings back what dies. What a trial found is in its record in our store; Tune's
+own state is scratch.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+
+from xtlray.errors import RequestError, StoreError
+from xtlray.nn.members import NetMember
+from xtlray.records import TrialRecord
+from xtlray.store import Store
+from xtlray.transfer.plan import TrialSpec
+from xtlray.transfer.task import Task
+from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
+
+log = logging.getLogger("xtlray.transfer")
+RETRIES = 2  # of a trial whose process died; then it is recorded as failed
+OnRecord = Callable[[TrialRecord, bool], None]  # a record, and whether it is new
+
+
+class TrialActor(tune.Trainable):
+    """A process that runs one trial after the other; it imports torch once."""
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        sweep: Sweep | None = None,
+        specs: Mapping[str, TrialSpec] | None = None,
+        tasks: Mapping[str, Task] | None = None,
+        sources: Mapping[str, NetMember] | None = None,
+        threads: int = 1,
+    ) -> None:
+        import torch
+
+        assert sweep is not None
+        assert specs is not None
+        assert tasks is not None
+        assert sources is not None
+        from xtlray.training.memory import keep_freed_memory
+
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+        self.sweep, self.specs, self.tasks, self.sources = sweep, specs, tasks, sources
+        self.store = Store(sweep.store)
+        self.spec = specs[config["trial"]]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.spec = self.specs[new_config["trial"]]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        task = self.tasks[self.spec.arm.target]
+        record = run_trial(self.store, self.sweep, self.spec, task, self.sources)
+        return {"done": True, "status": record.status, "val_mae": record.val_mae}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {}  # a trial is one step: there is nothing between its start and its record
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        return None
+
+
+_interrupted = threading.Event()  # of the process: Tune copies its stopper
+
+
+class _StopWhenInterrupted(tune.Stopper):
+    """Ends the sweep after a Ctrl-C, should the KeyboardInterrupt be lost where Python ignores exceptions."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return _interrupted.is_set()
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C inside is remembered, and always ends in a KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: Any) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+    finally:
+        _interrupted.clear()
+        signal.signal(signal.SIGINT, before)
+
+
+class _Watch(tune.Callback):
+    """Tells of each finished trial, in the driver's process."""
+
+    def __init__(self, store: Store, sweep: Sweep, on_record: OnRecord) -> None:
+        self.store, self.sweep, self.on_record = store, sweep, on_record
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        record = read_record(self.store, self.sweep, trial.config["trial"])
+        if record:
+            self.on_record(record, True)
+
+
+def run_trials(
+    store: Store,
+    sweep: Sweep,
+    specs: Iterable[TrialSpec],
+    tasks: Mapping[str, Task],
+    sources: Mapping[str, NetMember],
+    *,
+    stage: str,
+    share: tuple[float, float],
+    session: Callable[[], AbstractContextManager[None]],
+    on_record: OnRecord,
+) -> dict[str, TrialRecord]:
+    """Run the trials that have no record yet; returns the records of all, by trial id.
+
+    Args:
+        store: where records are kept.
+        sweep: what the trials share.
+        specs: the trials.
+        tasks: by target.
+        sources: source nets by `name@version`.
+        stage: a name for Ray's scratch folder.
+        share: cores and share of a GPU of a trial.
+        session: starts Ray; entered only if there is something to run.
+        on_record: called in this process with each record.
+    """
+    specs = list(specs)
+    known = {spec.id: record for spec in specs if (record := read_record(store, sweep, spec.id))}
+    todo = [spec for spec in specs if spec.id not in known]
+    for record in known.values():
+        on_record(record, False)
+    if known:
+        log.info("%d of %d trials have their record already", len(known), len(specs))
+    errors: dict[str, str] = {}
+    if todo:
+        with session():
+            errors = _tune(store, sweep, todo, tasks, sources, stage, share, on_record)
+    for spec in todo:
+        record = read_record(store, sweep, spec.id)
+        if record is None:
+            if StoreError.__name__ in errors.get(spec.id, ""):
+                raise StoreError(
+                    "The store failed a trial", got=f"{spec.id}: {errors[spec.id]}", fix="run the same job again"
+                )
+            died = {"status": "failed", "error": f"the trial's process died {RETRIES + 1} times", "seconds": 0.0}
+            record = leave_record(store, sweep, spec, tasks[spec.arm.target], died)
+            on_record(record, True)
+        known[spec.id] = record
+    return known
+
+
+def _tune(
+    store: Store,
+    sweep: Sweep,
+    todo: list[TrialSpec],
+    tasks: Mapping[str, Task],
+    sources: Mapping[str, NetMember],
+    stage: str,
+    share: tuple[float, float],
+    on_record: OnRecord,
+) -> dict[str, str]:
+    """Run the trials; returns the errors of those that Tune gave up, by trial id."""
+    cpus, gpus = share
+    _check_share(cpus, gpus, ray.cluster_resources())
+    needed = {spec.arm.target for spec in todo}
+    actor = tune.with_parameters(
+        TrialActor,
+        sweep=sweep,
+        specs={spec.id: spec for spec in todo},
+        tasks={name: task for name, task in tasks.items() if name in needed},
+        sources=dict(sources),
+        threads=max(1, int(cpus)),
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(actor, {"cpu": cpus, "gpu": gpus}),
+        param_space={"trial": tune.grid_search([spec.id for spec in todo])},
+        tune_config=tune.TuneConfig(
+            metric="val_mae",
+            mode="min",
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=stage,
+            storage_path=store.url_of(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[_Watch(store, sweep, on_record)],
+            stop=_StopWhenInterrupted(),
+            verbose=0,
+        ),
+    )
+    with _interrupts():
+        done = tuner.fit()
+    return {result.config["trial"]: _last_line(result.error) for result in done if result.error and result.config}
+
+
+def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None:
+    """Refuse a trial that fits on no cluster like this one: Tune would wait for ever."""
+    cores, cards = cluster.get("CPU", 0), cluster.get("GPU", 0)
+    if cpus > cores or gpus > cards:
+        raise RequestError(
+            "The cluster is too small for a trial",
+            got=f"{cpus:g} cores and {gpus:g} GPUs on {cores:g} cores and {cards:g} GPUs",
+            fix="ask for less, such as --set cpus_per_trial=1 and gpus_per_trial=0",
+        )
+
+
+def _last_line(error: BaseException) -> str:
+    """What was raised, without the traceback that Ray puts before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _name(trial: Any) -> str:
+    return trial.config["trial"]

@@ -1,0 +1,116 @@
+"""One trial: fit, score on validation rows, leave one record in the store, created once, whatever happened."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xtlray.errors import StoreError, WorkError
+from xtlray.nn.members import NetMember, pack_members
+from xtlray.records import PROTOCOL, TrialRecord
+from xtlray.store import Store
+from xtlray.training.metrics import mae, rmse
+from xtlray.transfer.methods import get_method
+from xtlray.transfer.plan import TrialSpec
+from xtlray.transfer.task import Task
+
+log = logging.getLogger("xtlray.transfer")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What all trials of a sweep share; it travels to every trial process."""
+
+    store: str
+    run: str
+    attempt: int
+    commit: str | None
+    versions: dict[str, str]
+
+    @property
+    def folder(self) -> str:
+        return f"runs/{self.run}"
+
+    def record_key(self, trial: str) -> str:
+        return f"{self.folder}/trials/{trial}.json"
+
+
+def read_record(store: Store, sweep: Sweep, trial: str) -> TrialRecord | None:
+    """The record of a finished trial, None where there is none yet."""
+    key = sweep.record_key(trial)
+    return TrialRecord.read(store.get_json(key), key) if store.exists(key) else None
+
+
+def run_trial(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> TrialRecord:
+    """Run a trial and leave its record. One that has its record already is not run again.
+
+    A trial that raises is a record too, with its error: one bad trial must not end a sweep of thousands.
+    """
+    done = read_record(store, sweep, spec.id)
+    if done:
+        return done
+    started = time.perf_counter()
+    try:
+        outcome = _fit(store, sweep, spec, task, sources)
+    except StoreError:
+        raise  # the store's trouble, not the trial's: it leaves no record, and the run can be given again
+    except Exception as error:
+        log.warning("trial %s failed: %s", spec.id, error)
+        outcome = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    return leave_record(store, sweep, spec, task, {**outcome, "seconds": time.perf_counter() - started})
+
+
+def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, outcome: dict[str, Any]) -> TrialRecord:
+    """Create the record; where another driver was faster, its record is the one that counts."""
+    record = TrialRecord(
+        trial=spec.id,
+        run=sweep.run,
+        attempt=sweep.attempt,
+        target=spec.arm.target,
+        method=spec.arm.method,
+        source=spec.arm.source,
+        config=spec.config,
+        seed=spec.seed,
+        protocol=PROTOCOL,
+        split_id=task.split_id,
+        rows_train=len(task.y_train_B),
+        rows_val=len(task.y_val_B),
+        commit=sweep.commit,
+        versions=sweep.versions,
+        **outcome,
+    )
+    key = sweep.record_key(spec.id)
+    return record if store.create_json(key, record.as_json()) else TrialRecord.read(store.get_json(key), key)
+
+
+def _fit(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> dict[str, Any]:
+    source = sources[spec.arm.source] if spec.arm.source else None
+    fitted = get_method(spec.arm.method).fit(task, source, spec.config, spec.seed)
+    predicted_B = fitted.member.predict(task.x_val_BF)
+    val_mae, val_rmse = mae(task.y_val_B, predicted_B), rmse(task.y_val_B, predicted_B)
+    if val_mae is None or val_rmse is None or not math.isfinite(val_mae + val_rmse):
+        raise WorkError("The trial's validation error is not a number", got=str(val_mae), fix="try a lower lr")
+    (member,), files = pack_members([fitted.member])
+    return {
+        "status": "ok",
+        "val_mae": val_mae,
+        "val_rmse": val_rmse,
+        "member": member,
+        "files": {name: keep_file(store, sweep, name, data) for name, data in files.items()},
+        "history": fitted.history,
+    }
+
+
+def keep_file(store: Store, sweep: Sweep, name: str, data: bytes) -> str:
+    """Keep a member's file under the hash of its content; returns its key.
+
+    A trial that was cut off before its record, and is run again, may leave other bytes: the record names its own.
+    """
+    key = f"{sweep.folder}/members/{hashlib.sha256(data).hexdigest()}-{name}"
+    store.create(key, data)
+    return key
