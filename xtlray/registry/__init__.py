@@ -1,0 +1,1 @@
+"""The library of models in the store: publish, resolve, list, load, verify."""
