@@ -1,0 +1,1 @@
+"""What the jobs in `jobs/bench/` run: measurements of speed."""

@@ -1,0 +1,1 @@
+"""The command line: parse, call the pipeline, print. One file per command group."""

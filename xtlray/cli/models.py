@@ -1,0 +1,70 @@
+"""`xtlray models`: list, show, verify."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from xtlray.cli.common import Context, group
+
+_COLUMNS = ["model", "aliases", "method", "source", "val_mae", "test_mae", "unit", "members", "run"]
+
+
+@group()
+def models() -> None:
+    """Published models: list, show, verify."""
+
+
+@models.command("list")
+@click.pass_obj
+def list_(ctx: Context) -> None:
+    """All versions of all models, with their errors and aliases."""
+    from xtlray.registry.library import list_models
+
+    rows = list_models(ctx.store)
+    columns = [*_COLUMNS, "problem"] if any(row["problem"] for row in rows) else _COLUMNS
+    ctx.emit(rows, columns, empty="no model is published yet: run a job first")
+
+
+@models.command()
+@click.argument("model")
+@click.pass_obj
+def show(ctx: Context, model: str) -> None:
+    """A model's card: property, method, data, errors, lineage, files."""
+    import yaml
+
+    from xtlray.registry.library import describe
+    from xtlray.registry.versions import resolve
+
+    card = describe(resolve(ctx.store, model, ctx.progress))
+    if ctx.format == "table":
+        click.echo(
+            yaml.safe_dump(
+                _readable(card), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+            ).rstrip()
+        )
+    else:
+        ctx.emit(card)
+
+
+def _readable(card: dict[str, Any]) -> dict[str, Any]:
+    """A card without what only a program reads; `--json` has all of it."""
+    seen = [f"{element} {rows}" for element, rows in card["elements_seen"].items()]
+    return {
+        **card,
+        "elements_encoded": " ".join(card["elements_encoded"]),
+        "elements_seen": "training rows that hold each: " + ", ".join(seen),
+        "history": f"{len(card['history'])} entries, see --json",
+    }
+
+
+@models.command()
+@click.argument("model")
+@click.pass_obj
+def verify(ctx: Context, model: str) -> None:
+    """Hash a model's files again, rebuild it and let it predict."""
+    from xtlray.registry.library import verify as check
+    from xtlray.registry.versions import resolve
+
+    ctx.emit(check(resolve(ctx.store, model, ctx.progress)))

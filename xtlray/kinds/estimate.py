@@ -1,0 +1,103 @@
+"""What a job would cost, for `--dry-run`: a few steps are timed on this machine, the rest is counting."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from xtlray import provenance
+from xtlray.chem.fractions import ELEMNET_ELEMENTS
+from xtlray.data.dataset import open_dataset
+from xtlray.nn.nets import build_net, count_weights
+from xtlray.pretrain.settings import PretrainSettings
+from xtlray.store import Store, canonical_json
+from xtlray.training.loop import Recipe, Table, fit, steps_per_epoch
+from xtlray.transfer.plan import arms_of, first_trials, group_by_arm, most_trials
+from xtlray.transfer.settings import TransferSettings
+
+START_S = 25.0  # Ray's start and the first import of torch in its workers
+BYTES_PER_WEIGHT = 4
+PREDICT_SHARE = 1.15  # validation, checkpoints and records on top of the steps
+
+
+@cache
+def _step_seconds(net: bytes, batch: int, threads: int) -> float:
+    """Seconds of one optimizer step, timed here."""
+    import json
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        module = build_net(json.loads(net), len(ELEMNET_ELEMENTS), 1, seed=0)
+        rows = Table.of(np.full((batch, len(ELEMNET_ELEMENTS)), 1 / len(ELEMNET_ELEMENTS)), np.zeros((batch, 1)))
+        none = Table.of(rows.x_BF[:0], rows.y_BP[:0])
+        fit(module, rows, none, Recipe(2, batch, 1e-6, 0))
+        started = time.perf_counter()
+        fit(module, rows, none, Recipe(3, batch, 1e-6, 0))
+        return (time.perf_counter() - started) / 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def _weights(net: dict[str, Any]) -> int:
+    return count_weights(build_net(net, len(ELEMNET_ELEMENTS), 1, seed=0))
+
+
+def pretrain_cost(store: Store, settings: PretrainSettings, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """Rows, steps, minutes on this machine, megabytes of disk."""
+    card = open_dataset(store, settings.dataset[0], hashes[settings.dataset[0]]).card
+    assert isinstance(settings.net, dict)
+    steps = settings.epochs * steps_per_epoch(card.splits["train"], settings.batch)
+    workers = settings.worker_range[1]
+    threads = max(1, provenance.cores() // workers)
+    seconds = steps * _step_seconds(canonical_json(settings.net), max(1, settings.batch // workers), threads)
+    weights = _weights(settings.net)
+    return {
+        "rows": dict(card.splits),
+        "weights": weights,
+        "epochs": settings.epochs,
+        "steps": steps,
+        "workers": settings.workers,
+        "minutes_here": _minutes(seconds),
+        # Two checkpoints of weights and two moments each while it runs, and the published weights.
+        "disk_mb": round(7 * weights * BYTES_PER_WEIGHT / 1e6, 1),
+    }
+
+
+def transfer_cost(
+    store: Store, settings: TransferSettings, hashes: Mapping[str, str], nets: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Trials, rows, minutes on this machine, megabytes of disk."""
+    rows = {name: open_dataset(store, name, value).card.splits["train"] for name, value in hashes.items()}
+    arms = arms_of(settings, rows, nets)
+    first = first_trials(arms, settings, rows, hashes, nets)
+    slots = max(1, int(provenance.cores() // settings.cpus_per_trial))
+    seconds, kept = 0.0, 0
+    for arm, specs in group_by_arm(first).items():
+        runs = most_trials(specs, settings) / len(specs)
+        for spec in specs:
+            if "epochs" in spec.config:
+                net = spec.config.get("net") or nets[str(arm.source)]
+                steps = spec.config["epochs"] * steps_per_epoch(rows[arm.target], spec.config["batch"])
+                step_s = _step_seconds(canonical_json(net), spec.config["batch"], max(1, int(settings.cpus_per_trial)))
+                seconds += runs * steps * step_s
+                kept += round(runs * _weights(net))
+    return {
+        "targets": len(rows),
+        "rows_train": sum(rows.values()),
+        "trials": most_trials(first, settings),
+        "trials_by_method": dict(Counter(spec.arm.method for spec in first)),
+        "at_once_here": slots,
+        "minutes_here": _minutes(seconds / slots),
+        "disk_mb": round(kept * BYTES_PER_WEIGHT / 1e6, 1),
+    }
+
+
+def _minutes(seconds: float) -> float:
+    return round((START_S + seconds * PREDICT_SHARE) / 60, 1)

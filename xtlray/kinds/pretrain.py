@@ -1,0 +1,49 @@
+"""Jobs of kind `pretrain`: a source model from one big dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xtlray.data.dataset import open_dataset
+from xtlray.errors import RequestError
+from xtlray.kinds.estimate import pretrain_cost
+from xtlray.kinds.kind import Context, Kind, Outcome, Resolved, Say
+from xtlray.names import check_model_name
+from xtlray.nn.nets import resolve_net
+from xtlray.pipeline import pretrain
+from xtlray.pretrain.settings import PretrainSettings
+from xtlray.store import Store
+
+
+def resolve(store: Store, name: str, settings: PretrainSettings, announce: Say) -> Resolved:
+    """Fill in the model's name and the net's settings, look up the data."""
+    if len(settings.dataset) > 1:
+        raise RequestError(
+            "A net is pretrained on one property",
+            got=f"{len(settings.dataset)} datasets: {', '.join(settings.dataset)}",
+            allowed="one",
+            fix=f"keep one, such as dataset: {settings.dataset[0]}",
+        )
+    if settings.model is None:
+        settings = settings.model_copy(update={"model": check_model_name(name)})
+    if settings.model and settings.model.startswith("builtin/"):
+        raise RequestError("Names under builtin/ belong to the package", got=settings.model, fix="set another model")
+    settings = settings.model_copy(update={"net": resolve_net(settings.net)})
+    data = {each: open_dataset(store, each).card.data_hash for each in settings.dataset}
+    identity = {"kind": "pretrain", "name": name, **settings.identity(), "data": data}
+    return Resolved("pretrain", name, settings, identity, {"data": data})
+
+
+def plan(store: Store, job: Resolved) -> dict[str, Any]:
+    """Rows, steps, minutes, disk."""
+    return pretrain_cost(store, job.settings, job.inputs["data"])
+
+
+def execute(context: Context, job: Resolved) -> Outcome:
+    """Train and publish."""
+    settings, data = job.settings, job.inputs["data"]
+    ref = pretrain(context.store, context.attempt, settings, settings.model, data, context.session, context.say)
+    return Outcome(models=[str(ref)])
+
+
+KIND = Kind("pretrain", "pretrain a source model", PretrainSettings, resolve, plan, execute)

@@ -1,0 +1,310 @@
+"""The only module that wires the layers together: pretrain(), transfer(), load(), and Ray around them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xtlray import catalog, provenance
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
+from xtlray.data.dataset import Dataset, open_dataset
+from xtlray.errors import WorkError
+from xtlray.records import PROTOCOL, ModelCard, SplitMetrics, TrialRecord
+from xtlray.registry.cards import Making, card_maker
+from xtlray.registry.versions import ModelRef, move_best, publish, published, resolve
+from xtlray.runs import Attempt
+from xtlray.store import Store
+
+if TYPE_CHECKING:
+    from xtlray.pretrain.settings import PretrainSettings
+    from xtlray.registry.model import Model
+    from xtlray.transfer.campaign import Campaign, Outcome
+    from xtlray.transfer.plan import Arm
+    from xtlray.transfer.scoring import Reference
+    from xtlray.transfer.settings import TransferSettings
+
+log = logging.getLogger("xtlray.pipeline")
+ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+# Set before Ray is imported, unless the user has set them.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no word to anybody
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at each start
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output of Tune ignores verbose=0
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to answer
+}
+Say = Callable[[str], None]
+
+
+# --- using a model ---------------------------------------------------------------------------------------------------
+
+
+def load(model: str, store: Store | str | None = None) -> Model:
+    """A published model, ready to predict.
+
+    Args:
+        model: `name`, `name@3` or `name@alias`; without a suffix the latest version.
+        store: the library, a URL or a folder; by default `$XTLRAY_STORE`, else `./xtlray-store`.
+
+    Raises:
+        RequestError: there is no such model.
+        StoreError: a file of it is missing or altered.
+    """
+    from xtlray.registry.model import load_model
+
+    home = store if isinstance(store, Store) else Store.open(store)
+    return load_model(resolve(home, model, announce=log.info))
+
+
+# --- Ray -------------------------------------------------------------------------------------------------------------
+
+
+class RaySession:
+    """Ray for the length of a run, started when it is first needed: a local one of our own, or RAY_ADDRESS'.
+
+    A bare `ray.init()` would join whatever Ray it finds, somebody else's too on a shared machine. One that is up
+    already in this process is used and left alone.
+    """
+
+    def __init__(self) -> None:
+        self.started = False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Ray is up inside. What Ray prints goes to stderr: stdout is for results."""
+        with redirect_stdout(sys.stderr):
+            self._start()
+            yield
+
+    def __enter__(self) -> RaySession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.started:
+            import ray
+
+            ray.shutdown()
+
+    def _start(self) -> None:
+        for name, value in RAY_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import ray
+
+        if ray.is_initialized():
+            return
+        verbose = log.isEnabledFor(logging.DEBUG)
+        common = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
+        address = os.environ.get("RAY_ADDRESS")
+        try:
+            if address:
+                ray.init(address=address, **common)
+            else:
+                cores, folder = provenance.cores(), _ray_folder()
+                ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **common)
+        except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
+            raise WorkError(
+                "Ray could not be reached" if address else "Ray could not be started",
+                got=f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}",
+                fix="check RAY_ADDRESS, or unset it" if address else "see xtlray doctor --ray; a short TMPDIR may help",
+            ) from error
+        self.started = True
+
+
+def _ray_folder() -> str:
+    """A folder of our own, for /tmp/ray may be somebody else's; short, for a socket's path has 107 characters."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return str(Path(tempfile.gettempdir()) / f"xtlray-{user}")
+
+
+# --- pretraining -----------------------------------------------------------------------------------------------------
+
+
+def pretrain(
+    store: Store,
+    attempt: Attempt,
+    settings: PretrainSettings,
+    model: str,
+    hashes: Mapping[str, str],
+    session: RaySession,
+    say: Say,
+) -> ModelRef:
+    """Pretrain a source model and publish it; what an earlier attempt has done is not done again.
+
+    Args:
+        store: where everything lies.
+        attempt: this start of the run.
+        settings: the job.
+        model: the name to publish it as.
+        hashes: data hash of each dataset.
+        session: starts Ray if it is needed.
+        say: told of progress.
+
+    Raises:
+        WorkError: training failed or diverged.
+    """
+    from xtlray.nn.members import pack_members
+    from xtlray.pretrain.result import load_result_net, read_result, result_key, score
+
+    run = attempt.run
+    done = published(store, run.id, model)
+    if done:
+        say(f"{done} is published already")
+        return done
+    dataset = open_dataset(store, settings.dataset[0], hashes[settings.dataset[0]])
+    result = read_result(store, run.folder, model)
+    if result is None:
+        last = _train(store, attempt, settings, dataset, session, say)
+        result = score(store, last, settings.net, dataset, ENCODER)
+        store.create_json(result_key(run.folder, model), result.as_json())
+        result = read_result(store, run.folder, model) or result  # another driver's, if it was faster
+    for split, count in result.skipped.items():
+        if count:
+            say(f"{count} {split} rows hold an element that the net's input cannot hold, and are not scored")
+    members, files = pack_members([load_result_net(store, result, len(ENCODER.elements))])
+    making = Making(model, run, dataset, ENCODER, members, "pretrain", result.metrics, result.history)
+    ref = publish(store, run.id, model, None, files, card_maker(making))
+    val = result.metrics.get("val")
+    if val and val.mae is not None:
+        move_best(store, ref, val.mae, dataset.card.split_id, PROTOCOL)
+    errors = ", ".join(f"{split} MAE {m.mae:.4g}" for split, m in result.metrics.items() if m.mae is not None)
+    say(f"published {ref}: {errors} {dataset.card.unit or ''}".rstrip())
+    return ref
+
+
+def _train(
+    store: Store, attempt: Attempt, settings: PretrainSettings, dataset: Dataset, session: RaySession, say: Say
+) -> Any:
+    from xtlray.pretrain.trainer import run_training
+
+    unit = dataset.card.unit or ""
+
+    def on_epoch(entry: dict[str, Any], scale: float) -> None:
+        val = "" if entry["val"] is None else f", validation MAE {entry['val'] * scale:.4g} {unit}"
+        say(
+            f"epoch {entry['epoch']}/{settings.epochs}: training MAE {entry['loss'] * scale:.4g} {unit}{val}"
+            f" ({entry['seconds']:.1f} s, {dataset.card.splits['train'] / entry['seconds']:,.0f} rows/s)"
+        )
+
+    data_hash = dataset.card.data_hash
+    with session():
+        return run_training(store, attempt.run.folder, attempt.folder, settings, data_hash, on_epoch)
+
+
+# --- transfer --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TransferOutcome:
+    """What a transfer run came to: models by target, failed trials, targets without a model and why."""
+
+    models: dict[str, ModelRef]
+    failures: list[TrialRecord]
+    without_model: dict[str, str]
+
+
+def transfer(
+    store: Store,
+    attempt: Attempt,
+    settings: TransferSettings,
+    hashes: Mapping[str, str],
+    sources: Sequence[ModelRef],
+    session: RaySession,
+    say: Say,
+) -> TransferOutcome:
+    """Run the sweep of a transfer job, choose by validation, score once, publish the best of each target.
+
+    Args:
+        store: where everything lies.
+        attempt: this start of the run.
+        settings: the job.
+        hashes: target → data hash, patterns expanded.
+        sources: the models to carry over.
+        session: starts Ray if it is needed.
+        say: told of progress.
+    """
+    from xtlray.registry.model import load_model
+    from xtlray.transfer.campaign import Campaign, run_campaign
+    from xtlray.transfer.trial import Sweep
+
+    campaign = Campaign(
+        sweep=Sweep(store.url, attempt.run.id, attempt.number, provenance.commit(), provenance.versions()),
+        settings=settings,
+        datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
+        nets={str(ref): load_model(ref).net for ref in sources},
+        references={name: _reference(name) for name in hashes},
+        encoder=ENCODER,
+    )
+    outcome = run_campaign(store, campaign, session, say)
+    cards = {str(ref): ref.card() for ref in sources}
+    models, without = {}, dict(outcome.refused)
+    for target in hashes:
+        arm = outcome.best(target)
+        if arm is None:
+            without.setdefault(target, "every trial failed")
+            continue
+        models[target] = _publish_best(store, attempt, campaign, arm, outcome, cards)
+    write_report(store, attempt)
+    return TransferOutcome(models, outcome.failures, without)
+
+
+def write_report(store: Store, attempt: Attempt) -> str:
+    """Write the page of a run that has its results; returns where it lies."""
+    from xtlray.leaderboard.fold import rank, read_results
+    from xtlray.report.page import report_page
+
+    run = attempt.run
+    results = rank(read_results(store, [run.id]))
+    facts = {
+        "commit": provenance.commit() or "not known",
+        "hardware": provenance.hardware(),
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+    }
+    job = store.get(f"{run.folder}/job.yaml").decode()
+    key = f"reports/{run.id}/index.html"
+    store.create(key, report_page(run.id, results, facts, job).encode())
+    return store.url_of(key)
+
+
+def _publish_best(
+    store: Store, attempt: Attempt, campaign: Campaign, arm: Arm, outcome: Outcome, cards: Mapping[str, ModelCard]
+) -> ModelRef:
+    from xtlray.transfer.scoring import chosen_records, pack_model
+
+    result, run = outcome.results[arm], attempt.run
+    ref = published(store, run.id, arm.target)
+    if ref is None:
+        chosen = chosen_records(outcome.records[arm])
+        members, files = pack_model(store, chosen, len(ENCODER.elements))
+        metrics = {
+            "val": SplitMetrics(rows=result.rows_val, mae=result.val_mae),
+            "test": SplitMetrics(rows=result.rows_test, mae=result.test_mae),
+        }
+        making = Making(
+            arm.target,
+            run,
+            campaign.datasets[arm.target],
+            ENCODER,
+            members,
+            arm.method,
+            {split: m for split, m in metrics.items() if m.rows},
+            [{"seed": record.seed, "trial": record.trial, "epochs": record.history} for record in chosen],
+            cards[arm.source] if arm.source else None,
+        )
+        ref = publish(store, run.id, arm.target, f"{arm.slug}.json", files, card_maker(making))
+    assert result.val_mae is not None, "what is published has a validation error"
+    move_best(store, ref, result.val_mae, result.split_id, result.protocol)
+    return ref
+
+
+def _reference(target: str) -> Reference:
+    from xtlray.transfer.scoring import Reference
+
+    info = catalog.datasets().get(target)
+    known = info.reference if info else None
+    return Reference(known.best_transfer, known.best_scratch) if known else Reference(None, None)
