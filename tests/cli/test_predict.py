@@ -1,0 +1,240 @@
+"""`xtlray predict`, `models` and `leaderboard`, from the words typed to what is printed and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests import tiny
+from xtlray.cli.main import main
+from xtlray.registry.versions import move_best
+from xtlray.store import Store
+
+Said = tuple[int, str, str]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with two versions of the model user/gap, the first of which is best."""
+    store = Store.open(str(tmp_path / "store"))
+    data = tiny.dataset(store)
+    best = tiny.model(store, data=data)
+    tiny.model(store, run="run-00000002", data=data)
+    move_best(store, best, 0.5, "s", "p")
+    return store
+
+
+@pytest.fixture
+def xtlray(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """Runs a command line on that store; returns exit code, stdout and stderr."""
+    monkeypatch.setenv("XTLRAY_STORE", str(store.local_path))
+
+    def run(*words: Any) -> Said:
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def test_formulas_as_json(xtlray: Callable[..., Said]) -> None:
+    code, out, err = xtlray("predict", "user/gap@best", "LiO", "NaN", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [list(row) for row in rows] == [["formula", "value", "unit", "spread", "warning"]] * 2
+    assert [row["formula"] for row in rows] == ["LiO", "NaN"]
+    assert all(isinstance(row["value"], float) and row["unit"] == "eV" for row in rows)
+    assert [row["warning"] for row in rows] == [None, "no training row held N"]
+    assert "user/gap@best is user/gap@1" in err
+
+
+def test_good_formulas_are_answered_then_one_error_tells_of_the_bad(xtlray: Callable[..., Said]) -> None:
+    code, out, err = xtlray("predict", "user/gap@best", "LiO", "Na2O", "Xx2O")
+    assert code == 2
+    assert [line.split()[0] for line in out.splitlines() if "eV" in line] == ["LiO", "Na2O"]
+    assert "Xx2O" not in out
+    assert err.count("error:") == 1
+    assert "1 of 3 formulas cannot be answered" in err
+    assert "'Xx2O': Xx is not an element" in err
+    assert "Traceback" not in err
+
+
+def test_good_formulas_before_an_error_are_whole_json(xtlray: Callable[..., Said]) -> None:
+    code, out, _ = xtlray("predict", "user/gap@best", "HeO", "LiO", "", "--json")
+    assert code == 2
+    assert [row["formula"] for row in json.loads(out)] == ["LiO"]
+    code, out, _ = xtlray("predict", "user/gap@best", "Xx", "--json")
+    assert (code, json.loads(out)) == (2, [])
+
+
+def test_the_latest_is_announced_and_a_version_is_not(xtlray: Callable[..., Said]) -> None:
+    assert "user/gap is user/gap@2" in xtlray("predict", "user/gap", "LiO")[2]
+    assert "is user/gap" not in xtlray("predict", "user/gap@1", "LiO")[2]
+    assert xtlray("predict", "user/gap", "LiO", "--quiet")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["user/gop", "LiO"], "no model of that name.*user/gap"),
+        (["user/gap@9", "LiO"], "no such version"),
+        (["user/gap"], "Got: neither"),
+        (["user/gap", "LiO", "--input", "x.csv"], "Got: both"),
+        (["user/gap", "LiO", "--output", "x.csv"], "--output goes with --input"),
+        (["user/gap", "--input", "nothing.csv"], "no such file"),
+        ([], "MODEL"),
+    ],
+)
+def test_wrong_requests(xtlray: Callable[..., Said], words: list[str], message: str) -> None:
+    code, out, err = xtlray("predict", *words)
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
+    assert "Traceback" not in err
+
+
+def test_an_altered_model_is_refused(xtlray: Callable[..., Said], store: Store) -> None:
+    key = "models/user/gap/1/weights.safetensors"
+    data = store.get(key)
+    store.delete([key])
+    store.create(key, data[:-1] + bytes([data[-1] ^ 1]))
+    for words in (["predict", "user/gap@1", "LiO"], ["models", "verify", "user/gap@1"]):
+        code, out, err = xtlray(*words)
+        assert (code, out) == (1, "")
+        assert "not the one that was published" in err
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+ROWS = [("007", "LiO", "a"), ("NA", "NaN", ""), ("3", "Xx2O", "c,d"), ("4", "", "e"), ("5", "Fe2O3", "f")]
+
+
+def table(path: Path) -> Path:
+    frame = pd.DataFrame(ROWS, columns=["id", "formula", "note"])
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
+def test_a_file_in_a_file_out(xtlray: Callable[..., Said], tmp_path: Path, source: str, output: str) -> None:
+    path = tmp_path / output
+    code, out, err = xtlray("predict", "user/gap@1", "--input", table(tmp_path / source), "--output", path)
+    assert (code, out) == (0, "")
+    assert "2 of 5 formulas could not be answered" in err
+    if path.suffix == ".parquet":
+        rows = json.loads(pd.read_parquet(path).to_json(orient="records"))
+    else:
+        rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert [(row["id"], row["formula"], row["note"]) for row in rows] == ROWS
+    assert list(rows[0]) == ["formula", "value", "unit", "spread", "warning", "id", "note"]
+    assert [row["value"] in ("", None) for row in rows] == [False, False, True, True, False]
+    assert [row["spread"] in ("", None) for row in rows] == [False, False, True, True, False]
+    assert "Xx is not an element" in rows[2]["warning"]
+    assert "empty" in rows[3]["warning"]
+    assert "N" in rows[1]["warning"]
+    assert {row["unit"] for row in rows} == {"eV"}
+
+
+def test_a_file_in_and_rows_on_stdout(xtlray: Callable[..., Said], tmp_path: Path) -> None:
+    code, out, err = xtlray("predict", "user/gap@1", "--input", table(tmp_path / "in.csv"), "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["formula"] for row in rows] == [formula for _, formula, _ in ROWS]
+    assert [row["value"] is None for row in rows] == [False, False, True, True, False]
+    assert "2 of 5" in err
+    alone = json.loads(xtlray("predict", "user/gap@1", "LiO", "--json")[1])
+    assert rows[0]["value"] == pytest.approx(alone[0]["value"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("in.csv", "would overwrite the input"), ("out.txt", "kind is not known"), ("no/out.csv", "no such folder")],
+)
+def test_outputs_that_are_refused(xtlray: Callable[..., Said], tmp_path: Path, output: str, message: str) -> None:
+    source = table(tmp_path / "in.csv")
+    before = source.read_bytes()
+    code, out, err = xtlray("predict", "user/gap@1", "--input", source, "--output", tmp_path / output)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert source.read_bytes() == before
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_models_there_are(xtlray: Callable[..., Said]) -> None:
+    code, out, _ = xtlray("models", "list", "--json")
+    assert code == 0
+    assert [(row["model"], row["aliases"], row["val_mae"]) for row in json.loads(out)] == [
+        ("user/gap@1", ["best"], 0.5),
+        ("user/gap@2", [], 0.5),
+    ]
+    assert "user/gap@1" in xtlray("models", "list")[1]
+
+
+def test_an_empty_library_says_so(xtlray: Callable[..., Said], tmp_path: Path) -> None:
+    empty = ("--store", tmp_path / "empty")
+    code, out, err = xtlray("models", "list", *empty)
+    assert (code, out) == (0, "")
+    assert "no model is published yet" in err
+    assert xtlray("models", "list", "--json", *empty)[:2] == (0, "[]\n")
+
+
+def test_a_card(xtlray: Callable[..., Said]) -> None:
+    code, out, _ = xtlray("models", "show", "user/gap@best", "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert (card["name"], card["version"], card["unit"]) == ("user/gap", 1, "eV")
+    assert card["aliases"]["best"][0]["version"] == 1
+    assert len(card["elements_encoded"]) == 86
+    code, out, _ = xtlray("models", "show", "user/gap@1")
+    assert code == 0
+    assert "name: user/gap" in out
+
+
+def test_verifying(xtlray: Callable[..., Said]) -> None:
+    code, out, _ = xtlray("models", "verify", "user/gap", "--json")
+    assert code == 0
+    assert json.loads(out)["status"] == "ok"
+    code, out, err = xtlray("models", "verify", "user/gab")
+    assert (code, out) == (2, "")
+    assert "user/gap" in err
+
+
+# --- leaderboard -----------------------------------------------------------------------------------------------------
+
+
+def test_the_leaderboard(xtlray: Callable[..., Said], store: Store) -> None:
+    assert xtlray("leaderboard", "--json")[:2] == (0, "[]\n")
+    assert "leaderboard is empty" in xtlray("leaderboard")[2]
+    row = {
+        "target": "user/gap", "unit": "eV", "method": "base", "source": None, "seeds": 1, "rows_train": 8,
+        "rows_val": 1, "rows_test": 0, "val_mae": 1.0, "test_mae": None, "test_mae_spread": None, "base_mae": None,
+        "ref_best_transfer": None, "ref_best_scratch": None, "model": None, "run": "run-00000002", "status": "ok",
+        "error": None, "seconds": 1.0, "commit": "abc",
+    }  # fmt: skip
+    store.create_json("runs/run-00000002/results/transfer/user.gap--base.json", {**row, "config": {"a": 1}})
+    code, out, _ = xtlray("leaderboard", "--json")
+    assert code == 0
+    assert json.loads(out) == [row]
+    assert list(json.loads(out)[0]) == list(row)  # in this order
+    assert xtlray("leaderboard", "--format", "csv")[1].splitlines()[0] == ",".join(row)
+    table = xtlray("leaderboard", "--target", "user/*")[1]
+    assert "8/1/0" in table
+    code, out, err = xtlray("leaderboard", "--target", "user/gop")
+    assert (code, out) == (2, "")
+    assert "user/gap" in err

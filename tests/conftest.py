@@ -1,0 +1,46 @@
+"""Fixtures that more than one folder of tests needs: a store, the real data, the checkout, one Ray for all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xtlray.store import Store
+
+
+@pytest.fixture
+def repo_root() -> Path:
+    """The checkout that the tests run in."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store in a folder of its own."""
+    return Store.open(str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data that `XTLRAY_TEST_DATA` names; the test is skipped where there is none."""
+    named = os.environ.get("XTLRAY_TEST_DATA")
+    if not named:
+        pytest.skip("needs the real data: XTLRAY_TEST_DATA is not set")
+    folder = Path(named)
+    if not (folder / "oqmd").is_dir():
+        pytest.skip(f"needs the real data: XTLRAY_TEST_DATA={named} has no folder oqmd")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[Any]:
+    """A Ray of our own with two CPUs, shared by all tests marked `ray`, whatever `RAY_ADDRESS` says."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()

@@ -1,0 +1,174 @@
+"""Members to files and back: the same predictions, and nothing that is damaged, strange or left over gets in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from tests import tiny
+from xtlray.errors import StoreError
+from xtlray.nn.heads import pack_head, unpack_head
+from xtlray.nn.members import WEIGHTS, ConstantMember, HeadMember, LiveMember, ensemble, pack_members, unpack_members
+from xtlray.nn.tensors import pack_tensors, unpack_tensors
+from xtlray.records import Member
+
+
+class Strange(BaseEstimator):
+    """An estimator that is not scikit-learn's."""
+
+    def fit(self, x: Any, y: Any) -> Strange:
+        return self
+
+    def predict(self, x: Any) -> np.ndarray:
+        raise AssertionError("code of a refused type has run")
+
+
+def head_member() -> HeadMember:
+    body = tiny.net_member(3)
+    h_BH = body.features(tiny.inputs(30), 1)
+    head = make_pipeline(StandardScaler(), Ridge(alpha=0.1)).fit(h_BH, np.arange(30.0))
+    return HeadMember(body, 1, head)
+
+
+def three() -> list[LiveMember]:
+    return [tiny.net_member(1), head_member(), ConstantMember(2.5)]
+
+
+def test_packed_and_unpacked_they_predict_the_same_to_the_bit() -> None:
+    members, x_BF = three(), tiny.inputs(11)
+    records, files = pack_members(members)
+    assert set(files) == {WEIGHTS, "m1.skops"}
+    assert [record.kind for record in records] == ["net", "head", "constant"]
+    read = [Member.model_validate_json(record.model_dump_json()) for record in records]
+    again = unpack_members(read, files, 86, "here")
+    for before, after in zip(members, again, strict=True):
+        assert after.predict(x_BF).dtype == np.float64
+        assert np.array_equal(before.predict(x_BF), after.predict(x_BF))
+
+
+def test_packing_what_was_unpacked_gives_the_same_bytes() -> None:
+    records, files = pack_members(three())
+    assert pack_members(unpack_members(records, files, 86, "here")) == (records, files)
+
+
+def test_answers_are_in_physical_units_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    member, x_BF = tiny.net_member(mean=100.0, scale=0.5), tiny.inputs(7)
+    with torch.inference_mode():
+        scaled = member.net(torch.from_numpy(x_BF)).numpy()[:, 0].astype(np.float64)
+    assert member.predict(x_BF) == pytest.approx(100 + 0.5 * scaled, abs=1e-6)
+    whole = member.predict(x_BF)
+    monkeypatch.setattr("xtlray.nn.members._ROWS_AT_ONCE", 3)
+    assert member.predict(x_BF) == pytest.approx(whole, abs=1e-6)
+    assert member.predict(x_BF[:0]).shape == (0,)
+
+
+def test_an_ensemble_by_hand() -> None:
+    mean_B, spread_B, each_KB = ensemble([ConstantMember(1.0), ConstantMember(4.0)], tiny.inputs(3))
+    assert mean_B.tolist() == [2.5] * 3
+    assert spread_B.tolist() == [1.5] * 3
+    assert each_KB.tolist() == [[1.0] * 3, [4.0] * 3]
+
+
+def changed(files: dict[str, bytes], change: Callable[[dict[str, torch.Tensor]], None]) -> dict[str, bytes]:
+    tensors = unpack_tensors(files[WEIGHTS], "test")
+    change(tensors)
+    return {**files, WEIGHTS: pack_tensors(tensors)}
+
+
+def add(name: str, value: torch.Tensor) -> Callable[[dict[str, torch.Tensor]], None]:
+    return lambda tensors: tensors.update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("m0.output.bias"), "do not fit.*output.bias"),
+        (add("m0.output.bias", torch.zeros(2)), "do not fit.*output.bias"),
+        (add("m0.extra", torch.zeros(2)), "do not fit.*extra"),
+        (add("m7.extra", torch.zeros(2)), "tensors of no member.*m7.extra"),
+        (add("m0", torch.zeros(2)), "tensors of no member"),
+        (lambda t: t.clear(), "do not fit"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change: Any, message: str) -> None:
+    records, files = pack_members(three())
+    with pytest.raises(StoreError, match=message):
+        unpack_members(records, changed(files, change), 86, "here")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_cut_short_weights_are_refused(kept: int) -> None:
+    records, files = pack_members([tiny.net_member()])
+    with pytest.raises(StoreError, match="damaged or cut short"):
+        unpack_members(records, {WEIGHTS: files[WEIGHTS][:kept]}, 86, "here")
+
+
+def test_another_width_of_the_input_is_refused() -> None:
+    records, files = pack_members([tiny.net_member()])
+    with pytest.raises(StoreError, match=r"do not fit.*hidden.0.weight"):
+        unpack_members(records, files, 87, "here")
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"net": None}, "lacks its net"),
+        ({"scaler": None}, "lacks its net"),
+        ({"prefix": None}, "tensors of no member|lacks its net"),
+        ({"head": None}, "lacks its head"),
+        ({"head": "other.skops"}, "lacks its head"),
+        ({"layer": None}, "lacks its head"),
+        ({"layer": 3}, "layer"),
+        ({"layer": 0}, "layer"),
+        ({"scaler": {"mean": [1.0]}}, "describes no net"),
+        ({"scaler": {"mean": [1.0], "scale": [1.0, 2.0]}}, "describes no net"),
+        ({"net": {"name": "transformer"}}, "describes no net"),
+        ({"net": {"name": "elemnet", "hidden": [-1]}}, "describes no net"),
+    ],
+)
+def test_records_that_lack_something_are_refused(update: dict[str, Any], message: str) -> None:
+    records, files = pack_members([head_member()])
+    with pytest.raises(StoreError, match=message):
+        unpack_members([records[0].model_copy(update=update)], files, 86, "here")
+
+
+def test_a_constant_without_value_is_refused() -> None:
+    with pytest.raises(StoreError, match="a constant without"):
+        unpack_members([Member(kind="constant")], {}, 86, "here")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        make_pipeline(FunctionTransformer(func=json.loads), Ridge()),
+        Strange(),
+        make_pipeline(StandardScaler(), Strange()),
+    ],
+)
+def test_a_head_of_another_type_is_refused_before_anything_runs(estimator: Any) -> None:
+    with pytest.raises(StoreError, match="types that it may not hold"):
+        unpack_head(skops.io.dumps(estimator), "here")
+
+
+def test_a_damaged_head_is_a_store_error_at_whatever_byte() -> None:
+    x = np.random.default_rng(0).random((9, 3))
+    head = Ridge().fit(x, x[:, 0])
+    data = pack_head(head)
+    expected = head.predict(x)
+    for place in range(0, len(data), max(1, len(data) // 60)):
+        for bad in (data[:place], data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :]):
+            try:
+                found = unpack_head(bad, "here")
+            except StoreError:
+                continue
+            assert found.predict(x) == pytest.approx(expected)  # a byte that means nothing, such as a date

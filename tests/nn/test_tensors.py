@@ -1,0 +1,38 @@
+"""Tensors as bytes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xtlray.errors import StoreError
+from xtlray.nn.tensors import load_weights, pack_tensors, under_prefix, unpack_tensors, with_prefix
+
+
+def test_equal_tensors_give_equal_bytes_in_whatever_order() -> None:
+    a, b = torch.arange(6.0).reshape(2, 3), torch.ones(2, dtype=torch.int64)
+    data = pack_tensors({"a": a, "b": b})
+    assert data == pack_tensors({"b": b.clone(), "a": a.clone()})
+    assert data == pack_tensors({"a": a.T.contiguous().T, "b": b})  # another layout in memory
+    found = unpack_tensors(data, "here")
+    assert torch.equal(found["a"], a)
+    assert torch.equal(found["b"], b)
+
+
+def test_prefixes() -> None:
+    tensors = {"w": torch.zeros(1)}
+    both = {**with_prefix("m1", tensors), **with_prefix("m10", {"v": torch.ones(1)})}
+    assert set(both) == {"m1.w", "m10.v"}
+    assert set(under_prefix("m1", both)) == {"w"}
+
+
+def test_no_tensors() -> None:
+    assert unpack_tensors(pack_tensors({}), "here") == {}
+
+
+def test_wrong_weights_leave_the_net_as_it_was() -> None:
+    net = torch.nn.Linear(2, 1)
+    before = net.weight.clone()
+    with pytest.raises(StoreError, match=r"2 differences, the first at weight \[1, [23]\]"):
+        load_weights(net, {"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, "here")
+    assert torch.equal(net.weight, before)

@@ -1,0 +1,74 @@
+"""The result of a pretraining: errors in physical units on the rows that the input can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests import tiny
+from xtlray.errors import WorkError
+from xtlray.nn.nets import build_net
+from xtlray.nn.scaler import TargetScaler
+from xtlray.pretrain.checkpoints import open_checkpoint, save_checkpoint
+from xtlray.pretrain.result import load_result_net, read_result, result_key, score
+from xtlray.pretrain.worker import WorkerConfig, load_tables
+from xtlray.store import Store
+from xtlray.training.loop import make_optimizer
+from xtlray.training.state import LoopState
+
+
+def test_score_reads_back_as_it_was_made(store: Store) -> None:
+    formulas = (*tiny.FORMULAS, "HeO", "NeO")
+    data = tiny.dataset(store, formulas=formulas, sides=["train"] * 80 + ["test"] * 6)
+    net = build_net(tiny.NET, 86, 1, seed=0)
+    history = [{"epoch": 1, "step": 4, "loss": 0.5, "val": None}, {"epoch": 2, "step": 8, "loss": 0.25, "val": 0.5}]
+    state = LoopState(epoch=2, step=8, history=history)
+    scaler = TargetScaler((7.0,), (2.0,))
+    folder = save_checkpoint(store, "runs/r/attempts/1", net, make_optimizer(net, tiny.RECIPE), state, scaler.as_json())
+    result = score(store, open_checkpoint(store, folder), tiny.NET, data, tiny.ENCODER)
+
+    rows = data.rows("test")
+    x_BF, kept, _ = rows.encode(tiny.ENCODER)
+    with torch.inference_mode():
+        predicted = 7 + 2 * net(torch.from_numpy(x_BF)).numpy()[:, 0].astype(float)
+    assert result.metrics["test"].mae == pytest.approx(np.abs(rows.y_B[kept] - predicted).mean(), rel=1e-6)
+    assert (result.metrics["test"].rows, result.skipped["test"]) == (4, 2)
+    assert result.metrics["val"].rows + result.skipped["val"] == data.card.splits["val"]
+    assert [(entry["loss"], entry["val"]) for entry in result.history] == [(1.0, None), (0.5, 1.0)]
+
+    assert read_result(store, "runs/r", "user/model") is None
+    store.create_json(result_key("runs/r", "user/model"), result.as_json())
+    assert read_result(store, "runs/r", "user/model") == result
+    assert np.allclose(load_result_net(store, result, 86).predict(x_BF), predicted)
+
+
+def test_without_test_rows_there_are_no_test_metrics(store: Store) -> None:
+    data = tiny.dataset(store, formulas=("LiO", "NaO"))
+    net = build_net(tiny.NET, 86, 1, seed=0)
+    optimizer = make_optimizer(net, tiny.RECIPE)
+    scaler = {"mean": [0.0], "scale": [1.0]}
+    folder = save_checkpoint(store, "runs/r/attempts/1", net, optimizer, LoopState(), scaler)
+    result = score(store, open_checkpoint(store, folder), tiny.NET, data, tiny.ENCODER)
+    assert set(result.metrics) == {"val"}
+
+
+def worker(store: Store, data_hash: str) -> WorkerConfig:
+    return WorkerConfig(store.url, "runs/r", "runs/r/attempts/1", "user/gap", data_hash, tiny.NET, tiny.RECIPE, 1)
+
+
+def test_tables_are_scaled_by_the_training_rows(store: Store) -> None:
+    data = tiny.dataset(store)
+    train, val, scaler = load_tables(store, worker(store, data.card.data_hash), torch.device("cpu"))
+    assert (len(train), len(val)) == (data.card.splits["train"], data.card.splits["val"])
+    assert float(train.y_BP.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(train.y_BP.std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert scaler.mean == pytest.approx((data.rows("train").y_B.mean(),))
+    assert scaler.inverse(val.y_BP.double().numpy())[:, 0] == pytest.approx(data.rows("val").y_B, rel=1e-6)
+
+
+def test_training_rows_that_the_input_cannot_hold(store: Store) -> None:
+    formulas = ("HeO", "NeO", "ArO", "HeO2", "LiO")
+    data = tiny.dataset(store, formulas=formulas, sides=["train"] * 4 + ["test"])
+    with pytest.raises(WorkError, match=r"no training rows.*user/gap: \d rows with other elements"):
+        load_tables(store, worker(store, data.card.data_hash), torch.device("cpu"))

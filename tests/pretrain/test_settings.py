@@ -1,0 +1,105 @@
+"""What a pretraining job may say, and what workers get on a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xtlray.errors import RequestError
+from xtlray.pretrain.settings import PretrainSettings
+from xtlray.pretrain.trainer import Scale, scale_of
+
+LEAST = {"dataset": "oqmd/formation_energy", "epochs": 30}
+
+
+def settings(**changes: Any) -> PretrainSettings:
+    return PretrainSettings.parse({**LEAST, **changes}, "job.yaml")
+
+
+def test_what_is_left_out() -> None:
+    found = settings()
+    assert found.dataset == ("oqmd/formation_energy",)
+    assert (found.net, found.batch, found.lr, found.seed) == ("elemnet", 512, 1e-3, 0)
+    assert (found.precision, found.workers, found.gpus, found.model) == ("auto", "1", "auto", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(1, (1, 1)), ("2", (2, 2)), (4, (4, 4)), ("1-4", (1, 4)), ("3-3", (3, 3)), ("2-16", (2, 16))],
+)
+def test_workers_are_a_number_or_a_range(given: Any, expected: tuple[int, int]) -> None:
+    assert settings(workers=given).worker_range == expected
+
+
+@pytest.mark.parametrize("given", [0, "0", -1, "x", "", "4-1", "1-", "-4", "1-4-8", 1.5, True, None, [1, 2], "0-4"])
+def test_other_workers_are_refused(given: Any) -> None:
+    with pytest.raises(RequestError, match=r"workers cannot be that.*1-4 \(elastic\)"):
+        settings(workers=given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs cannot be that.*greater than 0"),
+        ({"batch": -1}, "batch"),
+        ({"lr": 0}, "lr"),
+        ({"lr": float("nan")}, "lr"),
+        ({"lr": "fast"}, "lr"),
+        ({"seed": -1}, "seed"),
+        ({"dataset": []}, "dataset"),
+        ({"gpus": "many"}, "gpus cannot be that"),
+        ({"precision": "fp8"}, "precision"),
+        ({"model": "UPPER"}, "model cannot be that.*lower-case"),
+        ({"model": "a/b/c"}, "model"),
+        ({"epoch": 3}, "there is no key 'epoch'.*Allowed: epochs"),
+        ({"worker": 3}, "there is no key 'worker'.*Allowed: workers"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        settings(**changes)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(RequestError, match="the key 'epochs' is missing"):
+        PretrainSettings.parse({"dataset": "a/b"}, "job.yaml")
+
+
+def test_resources_do_not_decide_the_result() -> None:
+    assert settings(workers=4, gpus=1, cpus_per_worker=2).identity() == settings().identity()
+    assert not {"workers", "gpus", "cpus_per_worker"} & set(settings().identity())
+    assert settings(epochs=31).identity() != settings().identity()
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster", "expected"),
+    [
+        ({}, {"CPU": 2.0}, Scale(1, 1, 2, 0)),
+        ({"workers": 2}, {"CPU": 2.0}, Scale(2, 2, 1, 0)),
+        ({"workers": 2}, {"CPU": 9.0}, Scale(2, 2, 4, 0)),
+        ({"workers": "1-4"}, {"CPU": 2.0}, Scale(1, 4, 1, 0)),
+        ({"workers": 2}, {"CPU": 8.0, "GPU": 2.0}, Scale(2, 2, 4, 1)),
+        ({"workers": 2}, {"CPU": 8.0, "GPU": 1.0}, Scale(2, 2, 4, 0)),  # one card for two: the CPU for both
+        ({"workers": 2, "gpus": 0}, {"CPU": 8.0, "GPU": 2.0}, Scale(2, 2, 4, 0)),
+        ({"workers": 2, "cpus_per_worker": 3}, {"CPU": 8.0}, Scale(2, 2, 3, 0)),
+    ],
+)
+def test_what_a_worker_gets(changes: dict[str, Any], cluster: dict[str, float], expected: Scale) -> None:
+    assert scale_of(settings(**changes), cluster) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster"),
+    [
+        ({"workers": 3}, {"CPU": 2.0}),
+        ({"workers": "3-4"}, {"CPU": 2.0}),
+        ({"cpus_per_worker": 4}, {"CPU": 2.0}),
+        ({"gpus": 1}, {"CPU": 2.0}),
+        ({"gpus": 2}, {"CPU": 2.0, "GPU": 1.0}),
+        ({}, {}),
+    ],
+)
+def test_a_cluster_that_is_too_small_is_named(changes: dict[str, Any], cluster: dict[str, float]) -> None:
+    with pytest.raises(RequestError, match=r"too small for the workers.*on \d+ cores and \d+ GPUs"):
+        scale_of(settings(**changes), cluster)

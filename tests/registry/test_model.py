@@ -1,0 +1,182 @@
+"""A published model: every byte checked, predictions in physical units, cards that tell, and the library around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+import xtlray
+from tests import tiny
+from xtlray.errors import MissingKeyError, RequestError, StoreError
+from xtlray.nn.members import ConstantMember, HeadMember
+from xtlray.registry.cards import elements_seen
+from xtlray.registry.library import describe, list_models, verify
+from xtlray.registry.model import Model, load_model
+from xtlray.registry.versions import ModelRef, move_best
+from xtlray.store import Store
+
+
+def head() -> HeadMember:
+    body = tiny.net_member(3)
+    return HeadMember(body, 1, Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)))
+
+
+def rewrite(store: Store, key: str, data: bytes) -> None:
+    store.delete([key])
+    store.create(key, data)
+
+
+@pytest.fixture
+def ref(store: Store) -> ModelRef:
+    """Two nets, published."""
+    return tiny.model(store)
+
+
+@pytest.fixture
+def model(ref: ModelRef) -> Model:
+    return load_model(ref)
+
+
+# --- loading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_loaded_model_predicts_as_its_members_do(model: Model) -> None:
+    frame = model.predict(["LiO", "Fe2O3", "LiO"])
+    x_BF = np.zeros((3, 86), np.float32)
+    place = tiny.ENCODER.elements.index
+    x_BF[[0, 2], place("Li")] = x_BF[[0, 2], place("O")] = 0.5
+    x_BF[1, place("Fe")], x_BF[1, place("O")] = 0.4, 0.6
+    each = np.stack([tiny.net_member(1).predict(x_BF), tiny.net_member(2).predict(x_BF)])
+    assert frame["value"].to_numpy() == pytest.approx(each.mean(axis=0), abs=1e-6)
+    assert frame["spread"].to_numpy() == pytest.approx(each.std(axis=0), abs=1e-6)
+    assert list(frame.columns) == ["formula", "value", "unit", "spread", "warning"]
+    assert frame["formula"].tolist() == ["LiO", "Fe2O3", "LiO"]
+    assert frame["unit"].tolist() == ["eV"] * 3
+    assert frame["warning"].tolist() == [None] * 3
+
+
+def test_every_flipped_byte_is_refused(store: Store) -> None:
+    ref = tiny.model(store, members=[tiny.net_member(), head()])
+    files = ref.card().files
+    assert set(files) == {"weights.safetensors", "m1.skops"}
+    for name in files:
+        key = f"{ref.folder}/{name}"
+        good = store.get(key)
+        for place in (0, len(good) // 2, len(good) - 1):
+            rewrite(store, key, good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            with pytest.raises(StoreError, match=f"not the one that was published.*{name}"):
+                load_model(ref)
+        rewrite(store, key, good[:-1])
+        with pytest.raises(StoreError, match="not the one that was published"):
+            load_model(ref)
+        store.delete([key])
+        with pytest.raises(MissingKeyError, match=name):
+            load_model(ref)
+        store.create(key, good)
+    load_model(ref)
+
+
+def test_xtlray_load(store: Store, ref: ModelRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XTLRAY_STORE", str(store.local_path))
+    move_best(store, ref, 0.5, "s", "p")
+    for found in (xtlray.load("user/gap@best"), xtlray.load("user/gap", store), xtlray.load("user/gap@1", store.url)):
+        assert found.ref.version == 1
+    with pytest.raises(RequestError, match="user/gap"):
+        xtlray.load("user/gop")
+    with pytest.raises(AttributeError, match="nothing"):
+        xtlray.nothing  # noqa: B018
+
+
+# --- predicting ------------------------------------------------------------------------------------------------------
+
+
+def test_one_formula_and_none(model: Model) -> None:
+    assert model.predict("LiO")["value"].notna().tolist() == [True]
+    empty = model.predict([])
+    assert len(empty) == 0
+    assert list(empty.columns) == ["formula", "value", "unit", "spread", "warning"]
+    assert str(empty["value"].dtype) == "float64"
+
+
+def test_formulas_that_cannot_be_answered_say_why(model: Model) -> None:
+    frame = model.predict(["Xx2O", "LiO", "", "HeO", "NaN"])
+    assert frame["value"].notna().tolist() == [False, True, False, False, True]
+    assert frame["spread"].notna().tolist() == [False, True, False, False, True]
+    warnings = frame["warning"].tolist()
+    assert "Xx is not an element" in warnings[0]
+    assert "empty" in warnings[2]
+    assert "cannot hold He" in warnings[3]
+    assert warnings[4] == "no training row held N"  # sodium nitride, and nitrogen was never seen
+    assert frame["formula"].tolist() == ["Xx2O", "LiO", "", "HeO", "NaN"]
+
+
+def test_what_is_no_text_is_no_formula(model: Model) -> None:
+    rows = model.predictions([None, 3.0, "LiO"])
+    assert [row.value is None for row in rows] == [True, True, False]
+    assert all(row.warning for row in rows[:2])
+
+
+def test_unseen_elements_are_warned_about(store: Store) -> None:
+    data = tiny.dataset(store, formulas=("LiO", "LiO2", "NaO", "HeO", "FeO"), sides=["train"] * 4 + ["test"])
+    seen = elements_seen(data, tiny.ENCODER)
+    assert "Fe" not in seen  # of a test row only
+    assert "He" not in seen  # of a row that the input cannot hold
+    assert seen["O"] == sum(seen[symbol] for symbol in ("Li", "Na") if symbol in seen)
+    model = load_model(tiny.model(store, data=data))
+    assert model.predict("Fe2Cu")["warning"].tolist() == ["no training row held Fe, Cu"]
+
+
+def test_a_unit_that_is_not_known(store: Store) -> None:
+    model = load_model(tiny.model(store, data=tiny.dataset(store, unit=None)))
+    assert model.predict("LiO")["unit"].tolist() == [None]
+
+
+def test_the_net_to_carry_over(store: Store, model: Model) -> None:
+    assert np.array_equal(model.net.predict(tiny.inputs(3)), tiny.net_member(1).predict(tiny.inputs(3)))
+    other = load_model(tiny.model(store, "user/head", members=[ConstantMember(1.0), head()]))
+    with pytest.raises(StoreError, match=r"no net to carry over.*user/head@1"):
+        _ = other.net
+
+
+# --- the library -----------------------------------------------------------------------------------------------------
+
+
+def test_a_card_tells_where_a_model_comes_from(store: Store, ref: ModelRef) -> None:
+    source = ref.card()
+    card = tiny.model(store, "user/carried", "run-00000002", source=source).card()
+    assert card.source_model == "user/gap@1"
+    assert [step.get("model") or step["dataset"] for step in card.lineage] == ["user/gap", "user/gap@1", "user/gap"]
+    assert (card.property, card.unit, card.label, card.run) == ("user/gap", "eV", "Gap", "run-00000002")
+    assert sum(card.dataset["splits"].values()) == len(tiny.FORMULAS)
+    assert len(card.elements_encoded) == 86
+    assert set(card.elements_seen) == set(tiny.ELEMENTS)
+    assert card.limits
+    assert card.versions["torch"]
+
+
+def test_the_listing(store: Store, ref: ModelRef) -> None:
+    tiny.model(store, run="run-00000002", members=[ConstantMember(1.0)], metrics={"val": ref.card().metrics["val"]})
+    move_best(store, ref, 0.5, "s", "p")
+    rows = list_models(store)
+    assert [(row["model"], row["aliases"]) for row in rows] == [("user/gap@1", ["best"]), ("user/gap@2", [])]
+    assert [(row["members"], row["val_mae"], row["test_mae"]) for row in rows] == [(2, 0.5, 0.6), (1, 0.5, None)]
+    shown: dict[str, Any] = describe(ref)
+    assert shown["aliases"]["best"][0]["reason"] == "first"
+    assert shown["name"] == "user/gap"
+
+
+def test_verifying(store: Store, ref: ModelRef) -> None:
+    assert verify(ref) == {"model": "user/gap@1", "status": "ok", "files": 1, "predictions_checked": 8}
+    rewrite(store, f"{ref.folder}/weights.safetensors", b"other")
+    with pytest.raises(StoreError, match="not the one that was published"):
+        verify(ref)
+
+
+def test_a_model_that_answers_no_numbers_is_found_out(store: Store) -> None:
+    member = tiny.net_member()
+    member.net.output.bias.data[:] = float("nan")
+    with pytest.raises(StoreError, match=r"does not answer with a number.*user/gap@1: Li, O"):
+        verify(tiny.model(store, members=[member]))

@@ -1,0 +1,101 @@
+"""Small things that many tests need: a dataset of a few rows, a net of a few weights, a model made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
+from xtlray.data.dataset import Dataset, open_dataset
+from xtlray.data.ingest import About, Provenance, ingest_table
+from xtlray.data.splits import Protocol
+from xtlray.nn.members import LiveMember, NetMember, pack_members
+from xtlray.nn.nets import build_net, resolve_net
+from xtlray.nn.scaler import TargetScaler
+from xtlray.records import ModelCard, SplitMetrics
+from xtlray.registry.cards import Making, card_maker
+from xtlray.registry.versions import ModelRef, publish
+from xtlray.runs import Run
+from xtlray.store import Store
+from xtlray.training.loop import Recipe
+from xtlray.transfer.task import Task
+from xtlray.transfer.trial import Sweep
+
+torch.set_num_threads(1)
+
+ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+NET = resolve_net({"name": "elemnet", "hidden": [8, 4]})
+ELEMENTS = ("Li", "O", "Na", "Si", "Fe", "Cu", "La", "Pb")
+FORMULAS = tuple(f"{a}{n}{b}" for a in ELEMENTS for b in ELEMENTS if a < b for n in range(1, 4))  # 84 compositions
+RECIPE = Recipe(epochs=3, batch=8, lr=1e-2, seed=0, precision="float32")
+SWEEP = Sweep("unused", "tiny-00000000", 1, "abc", {"python": "3"})
+
+
+def inputs(rows: int, seed: int = 0) -> np.ndarray:
+    """float32 [rows, 86] like atomic fractions: not negative, each row adds up to one."""
+    x_BE = np.random.default_rng(seed).random((rows, len(ELEMNET_ELEMENTS)))
+    return (x_BE / x_BE.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def net_member(seed: int = 0, mean: float = 3.0, scale: float = 2.0) -> NetMember:
+    """An untrained net that answers around `mean`."""
+    net = build_net(NET, len(ELEMNET_ELEMENTS), 1, seed).eval()
+    return NetMember(NET, net, TargetScaler((mean,), (scale,)))
+
+
+def dataset(
+    store: Store,
+    name: str = "user/gap",
+    formulas: Sequence[str] = FORMULAS,
+    values: Sequence[float] | None = None,
+    sides: Sequence[str] | None = None,
+    unit: str | None = "eV",
+) -> Dataset:
+    """A dataset in `store`; with `sides` ("train" or "test" per row) its split is a published one."""
+    values = [len(text) + 0.1 * i for i, text in enumerate(formulas)] if values is None else values
+    ingest_table(
+        store,
+        name,
+        formulas=formulas,
+        values=list(values),
+        about=About(unit=unit, label="Gap"),
+        protocol=Protocol.PUBLISHED if sides else Protocol.POOL,
+        provenance=Provenance(origin="a test"),
+        sides=sides,
+    )
+    return open_dataset(store, name)
+
+
+def task(rows_train: int = 24, rows_val: int = 8, target: str = "user/gap") -> Task:
+    """A target that is a linear function of the fractions of two elements."""
+    x_BE = inputs(rows_train + rows_val)
+    y_B = 5 + 100 * x_BE[:, 3].astype(float) - 50 * x_BE[:, 10]
+    cut = rows_train
+    return Task(target, "d" * 64, "split", x_BE[:cut], y_B[:cut], x_BE[cut:], y_B[cut:], {"train": 0, "val": 0})
+
+
+def model(
+    store: Store,
+    name: str = "user/gap",
+    run: str = "tiny-00000000",
+    members: Sequence[LiveMember] = (),
+    data: Dataset | None = None,
+    metrics: Mapping[str, SplitMetrics] | None = None,
+    source: ModelCard | None = None,
+    result: str | None = None,
+) -> ModelRef:
+    """A published model, by default of two nets."""
+    made = pack_members(members or [net_member(1), net_member(2)])
+    making = Making(
+        name,
+        Run(run, {"kind": "pretrain", "name": "tiny"}),
+        data or dataset(store),
+        ENCODER,
+        made[0],
+        "pretrain",
+        metrics or {"val": SplitMetrics(rows=9, mae=0.5), "test": SplitMetrics(rows=8, mae=0.6)},
+        source=source,
+    )
+    return publish(store, run, name, result, made[1], card_maker(making))

@@ -1,0 +1,296 @@
+"""The training loop: it learns, walks one path whatever the number of workers, and goes on where it stood."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import tiny
+from xtlray.errors import WorkError
+from xtlray.nn.nets import build_net
+from xtlray.training.loop import (
+    Recipe,
+    Table,
+    batches,
+    epoch_order,
+    evaluate,
+    fit,
+    make_optimizer,
+    set_lr,
+    steps_per_epoch,
+    train_step,
+)
+from xtlray.training.ranks import Ranks
+from xtlray.training.state import LoopState
+
+NONE = Table.of(tiny.inputs(0), np.zeros((0, 1)))
+
+
+def table(rows: int = 30, seed: int = 0) -> Table:
+    x_BF = tiny.inputs(rows, seed)
+    y_B = 100 * (x_BF[:, 3] - x_BF[:, 10])
+    return Table.of(x_BF, y_B[:, None])
+
+
+def fresh(seed: int = 0) -> Any:
+    return build_net(tiny.NET, 86, 1, seed)
+
+
+def weights(net: Any) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in net.parameters()])
+
+
+# --- learning --------------------------------------------------------------------------------------------------------
+
+
+def test_a_net_overfits_ten_rows() -> None:
+    net = build_net({"name": "elemnet", "hidden": [64, 32]}, 86, 1, seed=0)
+    ten = Table.of(tiny.inputs(10), np.random.default_rng(1).standard_normal((10, 1)))
+    state = fit(net, ten, ten, Recipe(400, 10, 1e-2, 0, weight_decay=0, precision="float32"))
+    assert state.history[0]["loss"] > 0.5
+    assert state.history[-1]["val"] < 0.02
+
+
+def test_the_loss_falls_and_the_history_says_how() -> None:
+    net = fresh()
+    state = fit(net, table(), table(12, 1), replace(tiny.RECIPE, epochs=12, lr=5e-2))
+    assert [entry["epoch"] for entry in state.history] == list(range(1, 13))
+    assert [entry["step"] for entry in state.history] == [4 * n for n in range(1, 13)]  # 30 rows by 8
+    losses = [entry["loss"] for entry in state.history]
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(entry["seconds"] > 0 for entry in state.history)
+    assert (state.epoch, state.row, state.step, state.loss.count) == (12, 0, 48, 0)
+
+
+def test_the_figures_of_an_epoch_are_mean_absolute_errors() -> None:
+    net, train, val = fresh(), table(), table(12, 1)
+    still = replace(tiny.RECIPE, epochs=1, lr=1e-30, weight_decay=0)
+    with torch.inference_mode():
+        loss, error = (float((net(t.x_BF) - t.y_BP).abs().mean()) for t in (train, val))
+    (entry,) = fit(net, train, val, still).history
+    assert entry["loss"] == pytest.approx(loss, rel=1e-5)
+    assert entry["val"] == pytest.approx(error, rel=1e-5)
+
+
+def test_without_validation_rows_there_is_no_validation_error() -> None:
+    assert evaluate(fresh(), NONE, Ranks(), tiny.RECIPE) == (0.0, 0)
+    assert fit(fresh(), table(), NONE, replace(tiny.RECIPE, epochs=1)).history[0]["val"] is None
+
+
+def test_an_epoch_can_be_the_last_one() -> None:
+    state = fit(fresh(), table(), NONE, tiny.RECIPE, epoch_end=lambda state: state.epoch == 2)
+    assert state.epoch == 2
+
+
+def test_bfloat16_walks_nearly_the_same_path() -> None:
+    losses = [
+        fit(fresh(), table(), NONE, replace(tiny.RECIPE, precision=precision)).history[-1]["loss"]
+        for precision in ("float32", "bf16")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
+
+
+def test_each_group_scales_the_learning_rate() -> None:
+    net = fresh()
+    groups = [{"params": net.hidden.parameters(), "lr_scale": 0.1}, {"params": net.output.parameters()}]
+    optimizer = torch.optim.AdamW(groups, lr=1.0)
+    set_lr(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+
+
+# --- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
+    torch.manual_seed(0)
+    order = epoch_order(100, seed=3, epoch=7)
+    torch.manual_seed(1)
+    np.random.seed(1)
+    assert torch.equal(order, epoch_order(100, seed=3, epoch=7))
+    assert sorted(order.tolist()) == list(range(100))
+    assert not torch.equal(order, epoch_order(100, seed=3, epoch=8))
+    assert not torch.equal(order, epoch_order(100, seed=4, epoch=7))
+    assert epoch_order(8, seed=3, epoch=7).tolist() == [1, 2, 7, 4, 0, 3, 5, 6]  # on every machine, for ever
+
+
+@pytest.mark.parametrize(("rows", "batch", "expected"), [(30, 8, 4), (32, 8, 4), (33, 8, 5), (1, 8, 1), (0, 8, 0)])
+def test_steps(rows: int, batch: int, expected: int) -> None:
+    assert steps_per_epoch(rows, batch) == expected
+    recipe = replace(tiny.RECIPE, batch=batch)
+    assert len(list(batches(rows, recipe, LoopState(), Ranks()))) == expected
+
+
+def test_what_is_left_of_an_epoch() -> None:
+    whole = [mine.tolist() for _, mine in batches(30, tiny.RECIPE, LoopState(), Ranks())]
+    rest = [mine.tolist() for _, mine in batches(30, tiny.RECIPE, LoopState(row=16), Ranks())]
+    assert rest == whole[2:]
+    assert list(batches(30, tiny.RECIPE, LoopState(row=30), Ranks())) == []
+
+
+# --- workers ---------------------------------------------------------------------------------------------------------
+
+
+class Together(Ranks):
+    """One of several workers that are threads of this process; gradients and sums meet at a barrier."""
+
+    def __init__(self, rank: int, world: int, shared: dict[str, Any]) -> None:
+        self.rank, self.world, self.shared = rank, world, shared
+
+    def wrap(self, net: Any) -> Any:
+        self.net = net
+        return net
+
+    def exchange(self, value: Any) -> list[Any]:
+        self.shared["values"][self.rank] = value
+        self.shared["barrier"].wait(10)
+        values = list(self.shared["values"])
+        self.shared["barrier"].wait(10)
+        return values
+
+    def sum(self, values: list[float]) -> list[float]:
+        return [sum(column) for column in zip(*self.exchange(values), strict=True)]
+
+    def average_gradients(self) -> None:
+        """What DistributedDataParallel does: the mean over the workers."""
+        grads = self.exchange([p.grad.clone() for p in self.net.parameters()])
+        for k, parameter in enumerate(self.net.parameters()):
+            parameter.grad = sum(g[k] for g in grads) / self.world
+
+
+def trained_by(world: int, recipe: Recipe, train: Table, val: Table) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    """Weights and history of a training by so many workers."""
+    shared: dict[str, Any] = {"values": [None] * world, "barrier": threading.Barrier(world)}
+    nets = [fresh() for _ in range(world)]
+    done: dict[int, LoopState] = {}
+
+    def work(rank: int) -> None:
+        ranks = Together(rank, world, shared)
+        ranks.net = nets[rank]
+        optimizer = make_optimizer(nets[rank], recipe)
+        optimizer.register_step_pre_hook(lambda *_: ranks.average_gradients())
+        done[rank] = fit(nets[rank], train, val, recipe, ranks=ranks, optimizer=optimizer)
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(world)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(done) == world
+    assert all(torch.equal(weights(nets[0]), weights(net)) for net in nets)
+    return weights(nets[0]), done[0].history
+
+
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_any_number_of_workers_walks_the_same_path(world: int) -> None:
+    """25 rows by 8: the last batch holds a single row, so that most workers have none of it."""
+    train, val = table(25), table(5, 1)
+    one, history = trained_by(1, tiny.RECIPE, train, val)
+    several, others = trained_by(world, tiny.RECIPE, train, val)
+    assert not torch.equal(one, weights(fresh()))
+    assert torch.allclose(one, several, atol=2e-5)
+    for entry, other in zip(history, others, strict=True):
+        assert other["loss"] == pytest.approx(entry["loss"], rel=1e-5)
+        assert other["val"] == pytest.approx(entry["val"], rel=1e-5)
+
+
+def test_a_gradient_of_three_workers_by_hand() -> None:
+    """8 rows over 3 workers are 2, 3 and 3: the mean of their weighted gradients is that of the whole batch."""
+    train, rows = table(8), torch.arange(8)
+
+    class Kept(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            grads.append([p.grad.clone() for p in self.param_groups[0]["params"]])
+
+    grads: list[list[torch.Tensor]] = []
+    for rank, world in ((0, 1), (0, 3), (1, 3), (2, 3)):
+        net, ranks = fresh(), Together(rank, world, {})
+        mine = ranks.share(rows)
+        train_step(net, Kept(net.parameters(), lr=1.0), train, mine, 8, tiny.RECIPE, ranks)
+    for whole, *parts in zip(*grads, strict=True):
+        assert torch.allclose(whole, sum(parts) / 3, atol=1e-6)
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 11])
+def test_a_training_resumed_at_any_step_ends_at_the_same_weights(steps: int) -> None:
+    """Four steps an epoch, three epochs; the fourth step ends an epoch."""
+    train, val, recipe = table(), table(8, 1), tiny.RECIPE
+    whole = fresh()
+    expected = fit(whole, train, val, recipe)
+
+    net, state = fresh(), LoopState()
+    optimizer = make_optimizer(net, recipe)
+    left = iter(range(steps))
+
+    def stop(*_: Any) -> None:
+        if next(left, None) is None:
+            raise Stopped
+
+    hook = optimizer.register_step_pre_hook(stop)
+    with pytest.raises(Stopped):
+        fit(net, train, val, recipe, state=state, optimizer=optimizer)
+    hook.remove()
+    assert state.step == steps
+
+    optimizer.zero_grad()
+    again = fit(net, train, val, recipe, state=LoopState.from_json(state.as_json()), optimizer=optimizer)
+    assert torch.equal(weights(net), weights(whole))
+    assert [entry["loss"] for entry in again.history] == [entry["loss"] for entry in expected.history]
+
+
+def test_a_state_at_the_end_of_an_epoch_that_was_not_closed() -> None:
+    """A checkpoint can be written after an epoch's last step too."""
+    net = fresh()
+    state = LoopState(epoch=0, row=30, step=4)
+    state.loss.add(60.0, 30)
+    fit(net, table(), NONE, replace(tiny.RECIPE, epochs=1), state=state)
+    assert state.history[0]["loss"] == 2.0
+    assert (state.epoch, state.step) == (1, 4)
+    assert torch.equal(weights(net), weights(fresh()))
+
+
+def test_a_finished_training_is_left_alone() -> None:
+    net = fresh()
+    state = fit(net, table(), NONE, tiny.RECIPE, state=LoopState(epoch=3))
+    assert state.history == []
+    assert torch.equal(weights(net), weights(fresh()))
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def nan_target(train: Table) -> Table:
+    y_BP = train.y_BP.clone()
+    y_BP[7] = torch.nan
+    return Table(train.x_BF, y_BP)
+
+
+@pytest.mark.parametrize(
+    ("change", "val", "recipe", "epoch"),
+    [
+        (nan_target, NONE, tiny.RECIPE, 1),
+        (copy.copy, NONE, replace(tiny.RECIPE, lr=1e30), 1),
+        # The only step's loss is a number, the weights after it are none: the validation error shows it.
+        (copy.copy, table(8, 1), Recipe(1, 30, 1e38, 0, precision="float32"), 1),
+    ],
+)
+def test_a_training_that_diverges_names_epoch_and_learning_rate(
+    change: Callable[[Table], Table], val: Table, recipe: Recipe, epoch: int
+) -> None:
+    with pytest.raises(WorkError, match=rf"diverged.*epoch {epoch}, learning rate [\d.]+") as caught:
+        fit(fresh(), change(table()), val, recipe)
+    assert "lower lr" in str(caught.value)

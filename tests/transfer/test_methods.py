@@ -1,0 +1,153 @@
+"""The contract of a method, held by every entry."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from xtlray.errors import RequestError, UnknownNameError
+from xtlray.nn.members import NetMember, pack_members, unpack_members
+from xtlray.nn.nets import build_net
+from xtlray.nn.scaler import TargetScaler
+from xtlray.transfer.method import Config, Setting
+from xtlray.transfer.methods import METHODS, get_method
+from xtlray.transfer.settings import METHOD_NAMES, Effort, TransferSettings
+
+
+def setting(name: str, effort: Effort = "quick", rows: int = 24) -> Setting:
+    return Setting(effort, rows, tiny.NET, tiny.NET if METHODS[name].needs_source else None)
+
+
+def short(config: Config) -> Config:
+    return {**config, "epochs": 2} if "epochs" in config else config
+
+
+def test_the_methods_of_the_settings_are_the_methods_there_are() -> None:
+    assert tuple(METHODS) == METHOD_NAMES == ("base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr")
+    with pytest.raises(UnknownNameError, match="tl-finetune"):
+        get_method("tl-fine-tune")
+
+
+@pytest.mark.parametrize("effort", get_args(Effort))
+@pytest.mark.parametrize("name", METHODS)
+def test_the_search_is_plain_data_and_always_the_same(name: str, effort: Effort) -> None:
+    for rows in (1, 24, 3000, 100_000):
+        configs = METHODS[name].search(setting(name, effort, rows))
+        assert configs
+        assert json.loads(json.dumps(configs)) == configs
+        assert configs == METHODS[name].search(setting(name, effort, rows))
+        assert len({json.dumps(config, sort_keys=True) for config in configs}) == len(configs)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_more_effort_tries_no_less(name: str) -> None:
+    counts = [len(METHODS[name].search(setting(name, effort))) for effort in get_args(Effort)]
+    assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_fitted_predicts_and_survives_packing(name: str) -> None:
+    method, task = METHODS[name], tiny.task()
+    source = tiny.net_member() if method.needs_source else None
+    config = short(method.search(setting(name))[0])
+    fitted = method.fit(task, source, config, 0)
+    answers = fitted.member.predict(task.x_val_BF)
+    assert answers.shape == (8,)
+    assert np.isfinite(answers).all()
+    assert json.loads(json.dumps(fitted.history)) == fitted.history
+
+    records, files = pack_members([fitted.member])
+    (again,) = unpack_members(records, files, 86, "here")
+    assert np.array_equal(again.predict(task.x_val_BF), answers)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_seed_changes_the_outcome_only_where_the_method_says_so(name: str) -> None:
+    method, task = METHODS[name], tiny.task(80)  # several batches an epoch, for their order to matter
+    source = tiny.net_member() if method.needs_source else None
+    config = short(method.search(setting(name, rows=80))[-1])
+    same, again, other = (method.fit(task, source, config, seed).member.predict(task.x_val_BF) for seed in (0, 0, 1))
+    assert np.array_equal(same, again)
+    assert np.array_equal(same, other) is not method.seeded
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_source_is_left_as_it_was(name: str) -> None:
+    method, source = METHODS[name], tiny.net_member()
+    before = {key: value.clone() for key, value in source.net.state_dict().items()}
+    config = short(method.search(setting(name))[0])
+    method.fit(tiny.task(), source if method.needs_source else None, config, 0)
+    assert all((source.net.state_dict()[key] == value).all() for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.needs_source])
+def test_a_source_that_is_missing_is_asked_for(name: str) -> None:
+    method = METHODS[name]
+    with pytest.raises(RequestError, match=f"{name} needs a source model"):
+        method.fit(tiny.task(), None, short(method.search(setting(name))[0]), 0)
+
+
+def test_base_is_the_mean_of_the_training_targets() -> None:
+    task = tiny.task()
+    member = get_method("base").fit(task, None, {}, 0).member
+    assert member.predict(task.x_val_BF).tolist() == [task.y_train_B.mean()] * 8
+
+
+def test_features_of_a_linear_target_are_read() -> None:
+    """The source's first layer holds what the target depends on: the ridge finds it, the mean does not."""
+    task = tiny.task(300, 50)
+    wide = {"name": "elemnet", "hidden": [256]}
+    source = NetMember(wide, build_net(wide, 86, 1, seed=0).eval(), TargetScaler((0.0,), (1.0,)))
+    fitted = get_method("tl-ml-featextr").fit(task, source, {"layer": 1}, 0)
+    error = np.abs(fitted.member.predict(task.x_val_BF) - task.y_val_B).mean()
+    assert error < 0.6 * np.abs(task.y_train_B.mean() - task.y_val_B).mean()
+    assert len(fitted.history) == 15
+    assert error == pytest.approx(min(entry["val_mae"] for entry in fitted.history))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 16])
+def test_layers_exist_and_more_effort_looks_at_all_of_them(depth: int) -> None:
+    net = {"name": "elemnet", "hidden": [4] * depth}
+    found = get_method("tl-ml-featextr").search(Setting("quick", 24, tiny.NET, net))
+    layers = [config["layer"] for config in found]
+    assert layers == sorted(set(layers))
+    assert set(layers) <= set(range(1, depth + 1))
+    full = get_method("tl-ml-featextr").search(Setting("full", 24, tiny.NET, net))
+    assert [config["layer"] for config in full] == list(range(1, depth + 1))
+
+
+def test_a_net_keeps_its_best_epoch_by_validation() -> None:
+    task = tiny.task()
+    fitted = get_method("sc-dl-ef").fit(
+        task, None, {"net": tiny.NET, "lr": 0.05, "batch": 8, "epochs": 12, "weight_decay": 0.01}, 0
+    )
+    error = np.abs(fitted.member.predict(task.x_val_BF) - task.y_val_B).mean()
+    assert error == pytest.approx(min(entry["val"] for entry in fitted.history), rel=0.02)  # bfloat16 in training
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"targets": []}, "targets"),
+        ({"methods": []}, "methods"),
+        ({"seeds": 0}, "seeds"),
+        ({"effort": "huge"}, "effort.*quick"),
+        ({"cpus_per_trial": 0}, "cpus_per_trial"),
+        ({"gpus_per_trial": -1}, "gpus_per_trial"),
+        ({"target": ["a/b"]}, "no key 'target'.*Allowed: targets"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        TransferSettings.parse({"targets": "a/b", **changes}, "job.yaml")
+
+
+def test_single_names_are_lists_and_shares_decide_nothing() -> None:
+    found = TransferSettings.parse({"targets": "a/b", "source": "m", "methods": "base"}, "job.yaml")
+    assert (found.targets, found.source, found.methods) == (("a/b",), ("m",), ("base",))
+    faster = found.model_copy(update={"cpus_per_trial": 4.0, "gpus_per_trial": 0.5})
+    assert faster.identity() == found.identity()
