@@ -25,6 +25,7 @@ from xtlray.errors import MissingKeyError, RequestError, StoreError
 
 DEFAULT_URL = "./xtlray-store"
 ENVIRONMENT_VARIABLE = "XTLRAY_STORE"
+_RACES = 8
 _SCHEMES = ("s3", "gs", "az", "file")
 
 
@@ -132,16 +133,24 @@ class Store:
         """`create` with a JSON value."""
         return self.create(key, canonical_json(value))
 
+    def put_once(self, key: str, data: bytes) -> bool:
+        """`create`; returns whether exactly `data` lies under `key` now, whoever wrote it."""
+        return self.create(key, data) or self.get(key) == data
+
     def ensure(self, key: str, data: bytes) -> None:
         """Make sure that exactly `data` lies under `key`, of which no manifest speaks yet.
 
-        What an interrupted writer left there is replaced if it differs.
+        What an interrupted writer left there is replaced if it differs. So it is for keys whose content their name
+        fixes (a hash, an attempt that is one's own), not for what two writers may fill differently.
         """
-        if self.create(key, data) or self.get(key) == data:
-            return
-        self.delete([key])
-        if not self.create(key, data) and self.get(key) != data:
-            raise StoreError("Two writers disagree about a file", got=key, fix="run it again when the other is done")
+        for _ in range(_RACES):
+            try:
+                if self.put_once(key, data):
+                    return
+            except MissingKeyError:
+                continue  # another writer is just replacing it
+            self.delete([key])
+        raise StoreError("Two writers disagree about a file", got=key, fix="run it again when the other is done")
 
     def publish(self, folder: str, files: Mapping[str, bytes], manifest: str, content: Any) -> bool:
         """Write `files` into `folder`, then the JSON `manifest` that makes them count.

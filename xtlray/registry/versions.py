@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xtlray.errors import MissingKeyError, RequestError, unknown
+from xtlray.errors import MissingKeyError, RequestError, StoreError, unknown
 from xtlray.names import check_model_name, parse_model
 from xtlray.records import ModelCard
 from xtlray.runs import now
 from xtlray.store import Store, builtin
 
 CARD = "card.json"
+_LOOK_BACK = 32
 
 
 @dataclass(frozen=True)
@@ -135,28 +136,56 @@ def publish(
     check_model_name(name)
     if name.startswith("builtin/"):
         raise RequestError("Names under builtin/ belong to the package", got=name, fix="choose another name")
-    version = _begun(store, run, name, result)
-    ref = ModelRef(store, name, version)
+    decision = _decision(run, name)
     hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
-    store.publish(ref.folder, files, CARD, card(version, hashes).as_json())
+    if not store.exists(decision):
+        version = _place(store, run, name, files)
+        content = card(version, hashes).as_json()
+        # Of two drivers of one run, whose weights may differ in the last digit, the first to get here decides. What
+        # it wrote is complete but for the card, and the card is in the decision: anyone can finish the work.
+        store.create_json(decision, {"name": name, "version": version, "result": result, "card": content})
+    decided = store.get_json(decision)
+    ref = ModelRef(store, name, int(decided["version"]))
+    if not store.exists(f"{ref.folder}/{CARD}"):
+        _refill(ref, decided["card"]["files"], files, hashes)
+        store.create_json(f"{ref.folder}/{CARD}", decided["card"])
     return ref
+
+
+def _refill(ref: ModelRef, wanted: Mapping[str, str], files: Mapping[str, bytes], hashes: Mapping[str, str]) -> None:
+    """Put back what was deleted of a version since it was decided on, so that no card stands without its files."""
+    for file in sorted(wanted):
+        if ref.store.exists(f"{ref.folder}/{file}"):
+            continue
+        if hashes.get(file) != wanted[file]:
+            raise StoreError(
+                "A file of a version was deleted, and what was trained now differs from it",
+                got=f"{ref.folder}/{file}",
+                fix="start the job anew with --again; it is published as another version",
+            )
+        ref.store.put_once(f"{ref.folder}/{file}", files[file])
 
 
 def published(store: Store, run: str, name: str) -> ModelRef | None:
     """The complete version of that name that a run has published, if it has."""
     try:
-        ref = ModelRef(store, name, int(store.get_json(f"runs/{run}/published/{name}.json")["version"]))
+        ref = ModelRef(store, name, int(store.get_json(_decision(run, name))["version"]))
     except MissingKeyError:
         return None
     return ref if store.exists(f"{ref.folder}/{CARD}") else None
 
 
-def _begun(store: Store, run: str, name: str, result: str | None) -> int:
-    key = f"runs/{run}/published/{name}.json"
-    if not store.exists(key):
-        version = _claimed(store, run, name) or _claim(store, run, name)
-        store.create_json(key, {"name": name, "version": version, "result": result})
-    return int(store.get_json(key)["version"])
+def _decision(run: str, name: str) -> str:
+    return f"runs/{run}/published/{name}.json"
+
+
+def _place(store: Store, run: str, name: str, files: Mapping[str, bytes]) -> int:
+    """Write the files where no others lie; returns the version, one that the run had begun where they fit in."""
+    begun = _claimed(store, run, name)
+    while True:
+        version = begun.pop() if begun else _claim(store, run, name)
+        if all(store.put_once(f"models/{name}/{version}/{file}", files[file]) for file in sorted(files)):
+            return version
 
 
 def _claim(store: Store, run: str, name: str) -> int:
@@ -169,14 +198,11 @@ def _claims(name: str) -> str:
     return f"models/{name}/aliases/.versions"  # no alias begins with a dot
 
 
-def _claimed(store: Store, run: str, name: str) -> int | None:
-    """A number that an earlier attempt of the run took, but was cut off before it could note it down."""
-    for n in reversed(store.numbers(_claims(name))):
-        if store.exists(f"models/{name}/{n}/{CARD}"):
-            return None
-        if store.get_json(f"{_claims(name)}/{n}.json").get("run") == run:
-            return n
-    return None
+def _claimed(store: Store, run: str, name: str) -> list[int]:
+    """The numbers among the newest that attempts of the run took, but did not publish, ascending."""
+    newest = store.numbers(_claims(name))[-_LOOK_BACK:]  # whoever was cut off longer ago leaves a gap
+    ours = [n for n in newest if store.get_json(f"{_claims(name)}/{n}.json").get("run") == run]
+    return [n for n in ours if not store.exists(f"models/{name}/{n}/{CARD}")]
 
 
 def aliases_of(store: Store, name: str) -> list[str]:
