@@ -178,22 +178,22 @@ def pretrain(
 
 
 def _train(
-    store: Store, attempt: Attempt, settings: PretrainSettings, dataset: Dataset, session: RaySession, say: Say
+    store: Store,
+    attempt: Attempt,
+    settings: PretrainSettings,
+    hashes: Mapping[str, str],
+    datasets: Sequence[Dataset],
+    session: RaySession,
 ) -> Any:
+    from xtlray.pretrain.progress import epoch_line
     from xtlray.pretrain.trainer import run_training
 
-    unit = dataset.card.unit or ""
-
     def on_epoch(entry: dict[str, Any], scale: float) -> None:
-        val = "" if entry["val"] is None else f", validation MAE {entry['val'] * scale:.4g} {unit}"
-        say(
-            f"epoch {entry['epoch']}/{settings.epochs}: training MAE {entry['loss'] * scale:.4g} {unit}{val}"
-            f" ({entry['seconds']:.1f} s, {dataset.card.splits['train'] / entry['seconds']:,.0f} rows/s)"
-        )
+        line = epoch_line(entry, settings.epochs, scale, datasets[0].card.unit or "")
+        log.info("%s", line, extra={"share": entry["epoch"] / settings.epochs})
 
-    data_hash = dataset.card.data_hash
     with session():
-        return run_training(store, attempt.run.folder, attempt.folder, settings, data_hash, on_epoch)
+        return run_training(store, attempt.run.folder, attempt.folder, settings, hashes, on_epoch)
 
 
 # --- transfer --------------------------------------------------------------------------------------------------------
@@ -288,11 +288,10 @@ def _publish_best(
         making = Making(
             arm.target,
             run,
-            campaign.datasets[arm.target],
+            [(campaign.datasets[arm.target], {split: m for split, m in metrics.items() if m.rows})],
             ENCODER,
             members,
             arm.method,
-            {split: m for split, m in metrics.items() if m.rows},
             [{"seed": record.seed, "trial": record.trial, "epochs": record.history} for record in chosen],
             cards[arm.source] if arm.source else None,
         )

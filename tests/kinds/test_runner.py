@@ -126,7 +126,7 @@ def test_malformed_settings(text: str, message: str) -> None:
         ("epochs=2", "no key 'epochs'"),
         ("pretrain.epochs=0", "pretrain.epochs cannot be that"),
         ("pretrain.dataset=demo/formation_entalpy", "no dataset of that name.*demo/formation_enthalpy"),
-        ("pretrain.dataset=[demo/molar_volume, demo/bulk_modulus]", "one property.*2 datasets"),
+        ("pretrain.dataset=[demo/molar_volume, demo/molar_volume]", "named twice.*demo/molar_volume"),
         ("pretrain.dataset=oqmd/band_gap", "xtlray data fetch"),
         ("pretrain.net=elmnet", "no net of that name.*elemnet"),
         ("pretrain.net={name: elemnet, hiden: [4]}", "hiden"),

@@ -22,8 +22,9 @@ from xtlray.pretrain.checkpoints import (
 )
 from xtlray.pretrain.trainer import EpochWatch
 from xtlray.store import Store
-from xtlray.training.loop import Table, fit, make_optimizer
+from xtlray.training.loop import fit, make_optimizer
 from xtlray.training.state import LoopState
+from xtlray.training.table import Table
 
 SCALER = {"mean": [1.0], "scale": [2.0]}
 
@@ -53,7 +54,7 @@ def attempts(store: Store, *numbers: int) -> None:
 def test_what_is_saved_comes_back(store: Store) -> None:
     net, optimizer = trained(3)
     state = LoopState(epoch=1, row=5, step=12, history=[{"epoch": 1, "loss": 0.5}])
-    state.loss.add(2.5, 5)
+    state.loss.add(torch.tensor([2.5]), torch.tensor([5]))
     folder = save_checkpoint(store, "runs/r/attempts/1", net, optimizer, state, SCALER)
     assert folder == "runs/r/attempts/1/checkpoints/000000012"
 

@@ -54,7 +54,7 @@ def test_without_test_rows_there_are_no_test_metrics(store: Store) -> None:
 
 
 def worker(store: Store, data_hash: str) -> WorkerConfig:
-    return WorkerConfig(store.url, "runs/r", "runs/r/attempts/1", "user/gap", data_hash, tiny.NET, tiny.RECIPE, 1)
+    return WorkerConfig(store.url, "runs/r", "runs/r/attempts/1", (("user/gap", data_hash),), tiny.NET, tiny.RECIPE, 1)
 
 
 def test_tables_are_scaled_by_the_training_rows(store: Store) -> None:

@@ -17,9 +17,6 @@ from xtlray.errors import WorkError
 from xtlray.nn.nets import build_net
 from xtlray.training.loop import (
     Recipe,
-    Table,
-    batches,
-    epoch_order,
     evaluate,
     fit,
     make_optimizer,
@@ -29,6 +26,7 @@ from xtlray.training.loop import (
 )
 from xtlray.training.ranks import Ranks
 from xtlray.training.state import LoopState
+from xtlray.training.table import Batch, Table
 
 NONE = Table.of(tiny.inputs(0), np.zeros((0, 1)))
 
@@ -66,7 +64,8 @@ def test_the_loss_falls_and_the_history_says_how() -> None:
     losses = [entry["loss"] for entry in state.history]
     assert losses[-1] < 0.9 * losses[0]
     assert all(entry["seconds"] > 0 for entry in state.history)
-    assert (state.epoch, state.row, state.step, state.loss.count) == (12, 0, 48, 0)
+    assert [entry["rows"] for entry in state.history] == [30] * 12
+    assert (state.epoch, state.row, state.step, state.loss.counts) == (12, 0, 48, [])
 
 
 def test_the_figures_of_an_epoch_are_mean_absolute_errors() -> None:
@@ -80,7 +79,7 @@ def test_the_figures_of_an_epoch_are_mean_absolute_errors() -> None:
 
 
 def test_without_validation_rows_there_is_no_validation_error() -> None:
-    assert evaluate(fresh(), NONE, Ranks(), tiny.RECIPE) == (0.0, 0)
+    assert evaluate(fresh(), NONE, Ranks(), tiny.RECIPE).counts == [0.0]
     assert fit(fresh(), table(), NONE, replace(tiny.RECIPE, epochs=1)).history[0]["val"] is None
 
 
@@ -106,33 +105,13 @@ def test_each_group_scales_the_learning_rate() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
 
 
-# --- order -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
-    torch.manual_seed(0)
-    order = epoch_order(100, seed=3, epoch=7)
-    torch.manual_seed(1)
-    np.random.seed(1)
-    assert torch.equal(order, epoch_order(100, seed=3, epoch=7))
-    assert sorted(order.tolist()) == list(range(100))
-    assert not torch.equal(order, epoch_order(100, seed=3, epoch=8))
-    assert not torch.equal(order, epoch_order(100, seed=4, epoch=7))
-    assert epoch_order(8, seed=3, epoch=7).tolist() == [1, 2, 7, 4, 0, 3, 5, 6]  # on every machine, for ever
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rows", "batch", "expected"), [(30, 8, 4), (32, 8, 4), (33, 8, 5), (1, 8, 1), (0, 8, 0)])
 def test_steps(rows: int, batch: int, expected: int) -> None:
     assert steps_per_epoch(rows, batch) == expected
-    recipe = replace(tiny.RECIPE, batch=batch)
-    assert len(list(batches(rows, recipe, LoopState(), Ranks()))) == expected
-
-
-def test_what_is_left_of_an_epoch() -> None:
-    whole = [mine.tolist() for _, mine in batches(30, tiny.RECIPE, LoopState(), Ranks())]
-    rest = [mine.tolist() for _, mine in batches(30, tiny.RECIPE, LoopState(row=16), Ranks())]
-    assert rest == whole[2:]
-    assert list(batches(30, tiny.RECIPE, LoopState(row=30), Ranks())) == []
+    assert len(list(table(rows).epoch(0, batch, LoopState(), Ranks()))) == expected
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
@@ -165,10 +144,12 @@ class Together(Ranks):
             parameter.grad = sum(g[k] for g in grads) / self.world
 
 
-def trained_by(world: int, recipe: Recipe, train: Table, val: Table) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+def trained_by(
+    world: int, recipe: Recipe, train: Table, val: Table, outputs: int = 1
+) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     """Weights and history of a training by so many workers."""
     shared: dict[str, Any] = {"values": [None] * world, "barrier": threading.Barrier(world)}
-    nets = [fresh() for _ in range(world)]
+    nets = [build_net(tiny.NET, 86, outputs, seed=0) for _ in range(world)]
     done: dict[int, LoopState] = {}
 
     def work(rank: int) -> None:
@@ -212,10 +193,55 @@ def test_a_gradient_of_three_workers_by_hand() -> None:
     grads: list[list[torch.Tensor]] = []
     for rank, world in ((0, 1), (0, 3), (1, 3), (2, 3)):
         net, ranks = fresh(), Together(rank, world, {})
-        mine = ranks.share(rows)
-        train_step(net, Kept(net.parameters(), lr=1.0), train, mine, 8, tiny.RECIPE, ranks)
+        mine = Batch(*train.take(ranks.share(rows)), rows=8)
+        train_step(net, Kept(net.parameters(), lr=1.0), mine, tiny.RECIPE, ranks)
     for whole, *parts in zip(*grads, strict=True):
         assert torch.allclose(whole, sum(parts) / 3, atol=1e-6)
+
+
+# --- several properties ----------------------------------------------------------------------------------------------
+
+
+def two_properties(world: int) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    """25 rows; the second property is known for every third row only."""
+    train, val = table(25), table(6, 1)
+    tables = []
+    for one in (train, val):
+        second_B = torch.where(torch.arange(len(one)) % 3 == 0, one.y_BP[:, 0] * 2, torch.nan)
+        tables.append(Table(one.x_BF, torch.stack([one.y_BP[:, 0], second_B], dim=1)))
+    return trained_by(world, tiny.RECIPE, tables[0], tables[1], outputs=2)
+
+
+def test_missing_labels_are_masked_the_same_by_any_number_of_workers() -> None:
+    (one, history), (several, others) = two_properties(1), two_properties(3)
+    assert torch.allclose(one, several, atol=2e-5)
+    for entry, other in zip(history, others, strict=True):
+        assert entry["loss"] == entry["losses"][0]
+        assert entry["val"] == entry["vals"][0]
+        assert other["losses"] == pytest.approx(entry["losses"], rel=1e-5)
+        assert other["vals"] == pytest.approx(entry["vals"], rel=1e-5)
+
+
+def test_a_missing_label_has_no_gradient_and_no_error() -> None:
+    net = build_net(tiny.NET, 86, 2, seed=0)
+    rows = table(4)
+    y_BP = torch.stack([rows.y_BP[:, 0], torch.full((4,), torch.nan)], dim=1)
+    still = torch.optim.SGD(net.parameters(), lr=0.0)
+    still.zero_grad = lambda set_to_none=True: None  # type: ignore[method-assign]
+    total_P, count_P = train_step(net, still, Batch(rows.x_BF, y_BP, 4), tiny.RECIPE, Ranks())
+    assert count_P.tolist() == [4, 0]
+    assert total_P[1] == 0
+    assert net.output.weight.grad[0].abs().sum() > 0
+    assert net.output.weight.grad[1].abs().sum() == 0
+
+
+def test_an_epoch_without_labels_of_a_property_says_so() -> None:
+    rows = table(8)
+    half = Table(rows.x_BF, torch.stack([rows.y_BP[:, 0], torch.full((8,), torch.nan)], dim=1))
+    net = build_net(tiny.NET, 86, 2, seed=0)
+    (entry,) = fit(net, half, half, replace(tiny.RECIPE, epochs=1)).history
+    assert entry["losses"][1] is None
+    assert entry["vals"] == [entry["val"], None]
 
 
 # --- resuming --------------------------------------------------------------------------------------------------------
@@ -256,7 +282,7 @@ def test_a_state_at_the_end_of_an_epoch_that_was_not_closed() -> None:
     """A checkpoint can be written after an epoch's last step too."""
     net = fresh()
     state = LoopState(epoch=0, row=30, step=4)
-    state.loss.add(60.0, 30)
+    state.loss.add(torch.tensor([60.0]), torch.tensor([30]))
     fit(net, table(), NONE, replace(tiny.RECIPE, epochs=1), state=state)
     assert state.history[0]["loss"] == 2.0
     assert (state.epoch, state.step) == (1, 4)
@@ -273,16 +299,16 @@ def test_a_finished_training_is_left_alone() -> None:
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-def nan_target(train: Table) -> Table:
+def infinite_target(train: Table) -> Table:
     y_BP = train.y_BP.clone()
-    y_BP[7] = torch.nan
+    y_BP[7] = torch.inf
     return Table(train.x_BF, y_BP)
 
 
 @pytest.mark.parametrize(
     ("change", "val", "recipe", "epoch"),
     [
-        (nan_target, NONE, tiny.RECIPE, 1),
+        (infinite_target, NONE, tiny.RECIPE, 1),
         (copy.copy, NONE, replace(tiny.RECIPE, lr=1e30), 1),
         # The only step's loss is a number, the weights after it are none: the validation error shows it.
         (copy.copy, table(8, 1), Recipe(1, 30, 1e38, 0, precision="float32"), 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from xtlray.training import precision
 from xtlray.training.memory import keep_freed_memory
-from xtlray.training.metrics import MeanError, mae, r2, rmse, split_metrics
+from xtlray.training.metrics import MeanErrors, mae, r2, rmse, split_metrics
 from xtlray.training.precision import autocast, cpu_has_bf16, resolve_precision
 from xtlray.training.ranks import Ranks
 from xtlray.training.schedule import one_cycle
@@ -43,12 +42,15 @@ def test_errors_of_nothing_and_of_a_constant() -> None:
     assert r2(np.ones(3), np.zeros(3)) is None
 
 
-def test_a_mean_is_divided_once() -> None:
-    mean = MeanError()
-    assert math.isnan(mean.value)
-    mean.add(6.0, 2)
-    mean.add(0.0, 1)
-    assert mean.value == 2.0
+def test_errors_are_added_by_property_and_survive_json() -> None:
+    errors = MeanErrors()
+    assert (errors.totals, errors.counts) == ([], [])
+    errors.add(torch.tensor([6.0, 1.0]), torch.tensor([2, 0]))
+    errors.add(torch.tensor([0.5, 0.0]), torch.tensor([1, 3]))
+    again = MeanErrors.from_json(errors.as_json())
+    assert again.totals == errors.totals == [6.5, 1.0]
+    assert again.counts == errors.counts == [3.0, 3.0]
+    assert MeanErrors.from_json(MeanErrors().as_json()).counts == []
 
 
 @pytest.mark.parametrize(
@@ -93,13 +95,13 @@ def test_a_single_worker() -> None:
 
 def test_a_state_survives_json() -> None:
     state = LoopState(epoch=2, row=16, step=9)
-    state.loss.add(1.5, 16)
+    state.loss.add(torch.tensor([1.5]), torch.tensor([16]))
     state.history.append({"epoch": 1, "step": 4, "loss": 0.5, "val": None})
     again = LoopState.from_json(json.loads(json.dumps(state.as_json())))
     assert again == state
     again.close_epoch({"loss": 0.25, "val": 0.5})
-    assert (again.epoch, again.row, again.loss.count) == (3, 0, 0)
-    assert again.history[-1] == {"epoch": 3, "step": 9, "loss": 0.25, "val": 0.5}
+    assert (again.epoch, again.row, again.loss.counts) == (3, 0, [])
+    assert again.history[-1] == {"epoch": 3, "step": 9, "rows": 16, "loss": 0.25, "val": 0.5}
 
 
 @pytest.mark.parametrize(

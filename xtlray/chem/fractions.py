@@ -42,7 +42,7 @@ class FractionEncoder:
         Raises:
             RequestError: a row is empty or holds an element that has no column; `encodable` tells which do not.
         """
-        column = self._columns()[compositions.z]
+        column = self.columns(compositions)
         if (column < 0).any() or (compositions.counts == 0).any():
             raise self._refusal(compositions)
         x_BE = np.zeros((len(compositions), len(self.elements)), np.float32)
@@ -55,6 +55,10 @@ class FractionEncoder:
         answer = compositions.counts > 0
         answer[compositions.rows()[foreign]] = False
         return answer
+
+    def columns(self, compositions: Compositions) -> np.ndarray:
+        """int64, as long as `compositions.z`: the column of each element, -1 where there is none."""
+        return self._columns()[compositions.z]
 
     def missing(self, compositions: Compositions) -> dict[int, list[str]]:
         """For each row with elements that have no column: which, by ascending atomic number."""

@@ -17,6 +17,7 @@ Results go to stdout by `Context.emit`, everything else to stderr by `Context.pr
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,11 +96,20 @@ class Context:
     def configure_logging(self) -> None:
         """Send the `xtlray` logger to stderr, at the level that was asked for."""
         logger = logging.getLogger("xtlray")
-        logger.handlers = [handler := logging.StreamHandler()]
+        handler = _terminal_handler() if sys.stderr.isatty() else logging.StreamHandler()
+        logger.handlers = [handler]
         handler.setFormatter(_Plain())
         logger.propagate = False
         handler.setLevel(logging.DEBUG if self.verbose else logging.WARNING if self.quiet else logging.INFO)
         logger.setLevel(min(handler.level, logging.INFO))  # what is not shown is still kept with an attempt
+
+
+def _terminal_handler() -> logging.Handler:
+    from rich.console import Console
+
+    from xtlray.cli.live import TerminalHandler
+
+    return TerminalHandler(Console(stderr=True, highlight=False))
 
 
 class _Plain(logging.Formatter):

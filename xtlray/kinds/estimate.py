@@ -12,30 +12,35 @@ import numpy as np
 import torch
 
 from xtlray import provenance
-from xtlray.chem.fractions import ELEMNET_ELEMENTS
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import open_dataset
+from xtlray.data.joined import join
 from xtlray.nn.nets import build_net, count_weights
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
-from xtlray.training.loop import Recipe, Table, fit, steps_per_epoch
+from xtlray.training.loop import Recipe, fit, steps_per_epoch
+from xtlray.training.table import Table
 from xtlray.transfer.plan import arms_of, first_trials, group_by_arm, most_trials
 from xtlray.transfer.settings import TransferSettings
 
+ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
 START_S = 25.0  # Ray's start and the first import of torch in its workers
 BYTES_PER_WEIGHT = 4
 PREDICT_SHARE = 1.15  # validation, checkpoints and records on top of the steps
 
 
 @cache
-def _step_seconds(net: bytes, batch: int, threads: int) -> float:
+def _step_seconds(net: bytes, batch: int, threads: int, outputs: int = 1) -> float:
     """Seconds of one optimizer step, timed here."""
     import json
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        module = build_net(json.loads(net), len(ELEMNET_ELEMENTS), 1, seed=0)
-        rows = Table.of(np.full((batch, len(ELEMNET_ELEMENTS)), 1 / len(ELEMNET_ELEMENTS)), np.zeros((batch, 1)))
+        module = build_net(json.loads(net), len(ELEMNET_ELEMENTS), outputs, seed=0)
+        x_BF = np.tile(np.eye(len(ELEMNET_ELEMENTS)), (batch // len(ELEMNET_ELEMENTS) + 1, 1))[:batch]
+        x_BF = (x_BF + np.roll(x_BF, 1, axis=1) + np.roll(x_BF, 2, axis=1)) / 3  # three elements, as most rows hold
+        rows = Table.of(x_BF, np.zeros((batch, outputs)))
         none = Table.of(rows.x_BF[:0], rows.y_BP[:0])
         fit(module, rows, none, Recipe(2, batch, 1e-6, 0))
         started = time.perf_counter()
@@ -51,15 +56,19 @@ def _weights(net: dict[str, Any]) -> int:
 
 def pretrain_cost(store: Store, settings: PretrainSettings, hashes: Mapping[str, str]) -> dict[str, Any]:
     """Rows, steps, minutes on this machine, megabytes of disk."""
-    card = open_dataset(store, settings.dataset[0], hashes[settings.dataset[0]]).card
+    datasets = [open_dataset(store, name, hashes[name]) for name in settings.dataset]
     assert isinstance(settings.net, dict)
-    steps = settings.epochs * steps_per_epoch(card.splits["train"], settings.batch)
+    rows = len(join(datasets, "train", ENCODER))
+    steps = settings.epochs * steps_per_epoch(rows, settings.batch)
     workers = settings.worker_range[1]
     threads = max(1, provenance.cores() // workers)
-    seconds = steps * _step_seconds(canonical_json(settings.net), max(1, settings.batch // workers), threads)
+    share = max(1, settings.batch // workers)
+    seconds = steps * _step_seconds(canonical_json(settings.net), share, threads, len(datasets))
     weights = _weights(settings.net)
+    labels = {dataset.card.name: dict(dataset.card.splits) for dataset in datasets}
     return {
-        "rows": dict(card.splits),
+        "rows": labels[settings.dataset[0]] if len(datasets) == 1 else labels,
+        "rows_per_epoch": rows,
         "weights": weights,
         "epochs": settings.epochs,
         "steps": steps,

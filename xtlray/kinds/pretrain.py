@@ -1,7 +1,8 @@
-"""Jobs of kind `pretrain`: a source model from one big dataset."""
+"""Jobs of kind `pretrain`: a source model from one big dataset, or from several properties at once."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from xtlray.data.dataset import open_dataset
@@ -17,13 +18,9 @@ from xtlray.store import Store
 
 def resolve(store: Store, name: str, settings: PretrainSettings, announce: Say) -> Resolved:
     """Fill in the model's name and the net's settings, look up the data."""
-    if len(settings.dataset) > 1:
-        raise RequestError(
-            "A net is pretrained on one property",
-            got=f"{len(settings.dataset)} datasets: {', '.join(settings.dataset)}",
-            allowed="one",
-            fix=f"keep one, such as dataset: {settings.dataset[0]}",
-        )
+    twice = sorted(name for name, n in Counter(settings.dataset).items() if n > 1)
+    if twice:
+        raise RequestError("A dataset is named twice", got=", ".join(twice), fix="name each property once")
     if settings.model is None:
         settings = settings.model_copy(update={"model": check_model_name(name)})
     if settings.model and settings.model.startswith("builtin/"):

@@ -8,6 +8,7 @@ Shape suffixes: B rows, F features, H hidden units, P properties.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
 from xtlray.errors import RequestError, unknown
+from xtlray.nn.deepsets import DeepSets, DeepSetsSettings
 from xtlray.nn.elemnet import ElemNet, ElemNetSettings
 
 
@@ -31,6 +33,10 @@ class Net(Protocol):
         """The output layer, which transfer may replace."""
         ...
 
+    def keep_outputs(self, rows: Sequence[int]) -> None:
+        """Reduce the net to these of its P outputs, in their order, in place; the others' weights are gone."""
+        ...
+
     def features(self, x_BF: Tensor, layer: int) -> Tensor:
         """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H of that layer."""
         ...
@@ -38,6 +44,7 @@ class Net(Protocol):
 
 NETS: dict[str, tuple[type[BaseModel], Any]] = {
     "elemnet": (ElemNetSettings, ElemNet),
+    "deepsets": (DeepSetsSettings, DeepSets),
 }
 
 

@@ -27,7 +27,7 @@ class PretrainSettings(Settings):
     """Settings of a job of kind `pretrain`."""
 
     dataset: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
-        min_length=1, description="name of the dataset to train on, such as oqmd/formation_energy"
+        min_length=1, description="name of the dataset to train on, such as oqmd/formation_energy; several: a head each"
     )
     net: str | dict[str, Any] = Field("elemnet", description="name of a net, or a mapping with name and its settings")
     epochs: PositiveInt = Field(description="passes over the training rows")
@@ -40,6 +40,11 @@ class PretrainSettings(Settings):
     )
     model: Annotated[str, AfterValidator(check_model_name)] | None = Field(
         None, description="name under which the model is published; by default the job's"
+    )
+    loader: Literal["auto", "resident", "streaming"] = Field(
+        "auto",
+        description="resident: all rows in memory; streaming: Ray Data from the shards; auto: by size",
+        json_schema_extra=resource(),
     )
     workers: Annotated[str, BeforeValidator(_workers)] = Field(
         "1", description="Ray Train workers: a number, or a range like 1-4 (elastic)", json_schema_extra=resource()

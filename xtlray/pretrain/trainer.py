@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,7 +55,12 @@ def scale_of(settings: PretrainSettings, cluster: dict[str, float]) -> Scale:
 
 
 def run_training(
-    store: Store, run: str, attempt: str, settings: PretrainSettings, data_hash: str, on_epoch: Callable[..., None]
+    store: Store,
+    run: str,
+    attempt: str,
+    settings: PretrainSettings,
+    hashes: Mapping[str, str],
+    on_epoch: Callable[..., None],
 ) -> Found:
     """Train to the last epoch and return the last checkpoint.
 
@@ -63,7 +68,7 @@ def run_training(
         store: where data are read and checkpoints are kept.
         run: the run's folder in the store; `attempt`: this attempt's.
         settings: the job.
-        data_hash: the version of the dataset.
+        hashes: the version of each dataset.
         on_epoch: called in this process with each epoch's entry of the history and the scale of its errors.
 
     Raises:
@@ -78,7 +83,13 @@ def run_training(
         settings.epochs, settings.batch, settings.lr, settings.seed, settings.weight_decay, settings.precision
     )
     worker = WorkerConfig(
-        store.url, run, attempt, settings.dataset[0], data_hash, resolve_net(settings.net), recipe, scale.cpus
+        store.url,
+        run,
+        attempt,
+        tuple((name, hashes[name]) for name in settings.dataset),
+        resolve_net(settings.net),
+        recipe,
+        scale.cpus,
     )
     trainer = TorchTrainer(
         train_worker,

@@ -18,15 +18,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import open_dataset
+from xtlray.data.joined import join
 from xtlray.errors import StoreError, WorkError
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore, save_checkpoint
+from xtlray.pretrain.gauges import Gauges
 from xtlray.store import Store
-from xtlray.training.loop import Recipe, Table, fit, make_optimizer
+from xtlray.training.loop import Recipe, fit, make_optimizer
 from xtlray.training.memory import keep_freed_memory
+from xtlray.training.metrics import MeanErrors
 from xtlray.training.ranks import Ranks
 from xtlray.training.state import LoopState
+from xtlray.training.table import CompactTable
 
 log = logging.getLogger("xtlray.pretrain")
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
@@ -39,8 +43,7 @@ class WorkerConfig:
     store: str
     run: str
     attempt: str
-    dataset: str
-    data_hash: str
+    data: tuple[tuple[str, str], ...]  # name and data hash of each dataset, a property each
     net: dict[str, Any]
     recipe: Recipe
     threads: int
@@ -88,37 +91,39 @@ def _train(worker: WorkerConfig) -> None:
     keep_freed_memory()
     store, ranks = Store(worker.store), DistributedRanks()
     train, val, scaler = load_tables(store, worker, ranks.device)
-    net = build_net(worker.net, train.x_BF.shape[1], 1, worker.recipe.seed).to(ranks.device)
+    net = build_net(worker.net, train.features, len(scaler.mean), worker.recipe.seed).to(ranks.device)
     optimizer = make_optimizer(net, worker.recipe)
     state = resume(store, worker, net, optimizer, ranks)
+    gauges = Gauges(worker.run.removeprefix("runs/"))
 
     def epoch_end(now: LoopState) -> bool:
         # In the store before Ray is told of it: what Ray knows of can then always be picked up.
         if ranks.rank == 0:
             save_checkpoint(store, worker.attempt, net, optimizer, now, scaler.as_json())
+            gauges.tell(now.history[-1])
         ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
         return False
 
     fit(net, train, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
 
 
-def load_tables(store: Store, worker: WorkerConfig, device: torch.device) -> tuple[Table, Table, TargetScaler]:
-    """Training and validation rows on `device`, targets scaled by the training rows' mean and spread."""
-    dataset = open_dataset(store, worker.dataset, worker.data_hash)
-    sides = {}
-    for split in ("train", "val"):
-        rows = dataset.rows(split)
-        x_BF, kept, skipped = rows.encode(ENCODER)
-        sides[split] = x_BF, rows.y_B[kept][:, np.newaxis]
-        if split == "train" and not len(kept):
+def load_tables(
+    store: Store, worker: WorkerConfig, device: torch.device
+) -> tuple[CompactTable, CompactTable, TargetScaler]:
+    """Training and validation rows on `device`, each target scaled by its training rows' mean and spread."""
+    datasets = [open_dataset(store, name, data_hash) for name, data_hash in worker.data]
+    train, val = join(datasets, "train", ENCODER), join(datasets, "val", ENCODER)
+    for (name, _), skipped, labels in zip(worker.data, train.skipped, (~np.isnan(train.y_BP)).sum(axis=0), strict=True):
+        if not labels:
             raise WorkError(
                 "The dataset has no training rows that the net's input can hold",
-                got=f"{worker.dataset}: {skipped} rows with other elements",
+                got=f"{name}: {skipped} rows with other elements",
                 allowed=f"at least one row of the {len(ENCODER.elements)} elements of ElemNet",
             )
-    scaler = TargetScaler.fit(sides["train"][1])
-    train, val = (Table.of(x, scaler.transform(y), device) for x, y in (sides["train"], sides["val"]))
-    return train, val, scaler
+    scaler = TargetScaler.fit(train.y_BP)
+    features = len(ENCODER.elements)
+    tables = [CompactTable.of(j.z_BK, j.f_BK, scaler.transform(j.y_BP), features, device) for j in (train, val)]
+    return tables[0], tables[1], scaler
 
 
 def _readable(
@@ -153,5 +158,5 @@ def resume(
         restore(store, chosen[0], net, optimizer)
     state: LoopState = chosen[0].state
     if ranks.rank != 0:
-        state.loss.total, state.loss.count = 0.0, 0  # the sum so far is counted once
+        state.loss = MeanErrors()  # the sum so far is counted once
     return state

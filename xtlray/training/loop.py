@@ -1,7 +1,7 @@
 """The training loop, from the laptop's scratch net to the cluster's source model.
 
-The order of rows is a function of seed and epoch alone. Each global batch is cut over the workers, whose losses are
-weighted by their rows, so that any number of workers walks the same path.
+Each global batch is cut over the workers, whose losses are weighted by their rows, so that any number of workers walks
+the same path. A row counts by the labels that it has: a missing one (NaN) adds nothing to loss or metrics.
 
 Shape suffixes: B rows, F features, P properties. Targets are in scaled units.
 """
@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xtlray.errors import WorkError
+from xtlray.training.metrics import MeanErrors
 from xtlray.training.precision import Precision, autocast, resolve_precision
 from xtlray.training.ranks import Ranks
 from xtlray.training.schedule import one_cycle
 from xtlray.training.state import LoopState
+from xtlray.training.table import Batch, Feed, Rows
 
 
 @dataclass(frozen=True)
@@ -37,28 +38,10 @@ class Recipe:
     precision: Precision = "auto"
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows to train on or to score, on the device where that happens: inputs B × F, scaled targets B × P."""
-
-    x_BF: Tensor
-    y_BP: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x_BF)
-
-    @classmethod
-    def of(cls, x_BF: Any, y_BP: Any, device: torch.device | str = "cpu") -> Table:
-        """From numpy arrays, as float32."""
-        # A copy: arrays from Ray's object store are read-only.
-        x, y = (torch.tensor(np.asarray(a, dtype=np.float32), device=device) for a in (x_BF, y_BP))
-        return cls(x, y)
-
-
 def fit(
     net: nn.Module,
-    train: Table,
-    val: Table,
+    train: Feed,
+    val: Rows,
     recipe: Recipe,
     *,
     ranks: Ranks | None = None,
@@ -70,7 +53,8 @@ def fit(
 
     Args:
         net: maps B × F to B × P.
-        train: training rows; `val`: validation rows (may be empty).
+        train: what gives the batches: a `Table`, a `CompactTable`, or a stream.
+        val: validation rows (may be empty).
         recipe: how.
         ranks: this worker's place among the workers.
         state: where an earlier attempt stood; pass its `optimizer` too.
@@ -85,11 +69,10 @@ def fit(
     total = recipe.epochs * steps_per_epoch(len(train), recipe.batch)
     while state.epoch < recipe.epochs:
         started = time.perf_counter()
-        for rows, mine in batches(len(train), recipe, state, ranks):
+        for batch in train.epoch(recipe.seed, recipe.batch, state, ranks):
             set_lr(optimizer, one_cycle(state.step, total, recipe.lr))
-            loss = train_step(module, optimizer, train, mine, rows, recipe, ranks)
-            state.loss.add(loss, len(mine))
-            state.row += rows
+            state.loss.add(*train_step(module, optimizer, batch, recipe, ranks))
+            state.row += batch.rows
             state.step += 1
         entry = close(net, val, state, recipe, ranks, optimizer)
         state.close_epoch({**entry, "lr": optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - started})
@@ -99,26 +82,19 @@ def fit(
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), fused: on a CPU the pass over the weights bounds small batches."""
-    return torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    """AdamW (Loshchilov and Hutter 2019), fused: on a CPU the pass over the weights bounds small batches.
+
+    Only matrices decay: biases and the gains of norms are few, and shrinking them restrains nothing.
+    """
+    matrices = [weight for weight in net.parameters() if weight.ndim > 1]
+    others = [weight for weight in net.parameters() if weight.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
     """Steps of one epoch; the last batch may be short."""
     return math.ceil(rows / batch)
-
-
-def epoch_order(rows: int, seed: int, epoch: int) -> Tensor:
-    """The order of rows in an epoch, the same on every worker and machine."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch])))
-    return torch.from_numpy(generator.permutation(rows))
-
-
-def batches(rows: int, recipe: Recipe, state: LoopState, ranks: Ranks) -> Iterator[tuple[int, Tensor]]:
-    """What is left of the present epoch: for each global batch its size and my rows of it."""
-    left = epoch_order(rows, recipe.seed, state.epoch)[state.row :]
-    for batch in left.split(recipe.batch) if len(left) else ():  # split makes one empty batch of nothing
-        yield len(batch), ranks.share(batch)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -128,51 +104,62 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def train_step(
-    module: Any,
-    optimizer: torch.optim.Optimizer,
-    train: Table,
-    mine: Tensor,
-    rows: int,
-    recipe: Recipe,
-    ranks: Ranks,
-) -> float:
-    """One optimizer step; returns the sum of my rows' absolute errors (scaled units)."""
-    device = train.x_BF.device
-    index = mine.to(device)
+    module: Any, optimizer: torch.optim.Optimizer, batch: Batch, recipe: Recipe, ranks: Ranks
+) -> tuple[Tensor, Tensor]:
+    """One optimizer step; returns the sums of my rows' absolute errors (scaled units), and how many, by property."""
+    device = batch.x_BF.device
     with autocast(resolve_precision(recipe.precision, device), device):
-        predicted_BP = module(train.x_BF[index])
-    total = (predicted_BP.float() - train.y_BP[index]).abs().mean(dim=1).sum()
+        predicted_BP = module(batch.x_BF)
+    error_BP, label_BP = masked_errors(predicted_BP, batch.y_BP)
     # Workers' gradients are averaged, so each weighs its sum by world / rows: together, the mean over the global batch.
-    (total * (ranks.world / rows)).backward()
+    (error_BP.sum() * (ranks.world / (batch.rows * error_BP.shape[1]))).backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return float(total.detach())
+    return error_BP.detach().sum(dim=0), label_BP.sum(dim=0)
+
+
+def masked_errors(predicted_BP: Tensor, y_BP: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute errors, 0 where the label is missing (NaN), and which labels are there."""
+    label_BP = ~y_BP.isnan()
+    error_BP = (predicted_BP.float() - y_BP.nan_to_num(0.0, posinf=torch.inf, neginf=-torch.inf)).abs()
+    return torch.where(label_BP, error_BP, 0.0), label_BP
 
 
 def close(
-    net: nn.Module, val: Table, state: LoopState, recipe: Recipe, ranks: Ranks, optimizer: torch.optim.Optimizer
-) -> dict[str, float | None]:
-    """The epoch's figures: training loss and validation error, both mean absolute errors in scaled units."""
-    error, count = evaluate(net, val, ranks, recipe)
-    loss, rows, error, scored = ranks.sum([state.loss.total, float(state.loss.count), error, float(count)])
-    if not (math.isfinite(loss) and math.isfinite(error)):  # the last step's damage shows in the validation error
+    net: nn.Module, val: Rows, state: LoopState, recipe: Recipe, ranks: Ranks, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """The epoch's figures, over all workers: mean absolute errors in scaled units.
+
+    `loss` (training) and `val` are of the first property; of several, `losses` and `vals` name each one's.
+    """
+    errors = evaluate(net, val, ranks, recipe)
+    columns = [state.loss.totals, state.loss.counts, errors.totals, errors.counts]
+    width = max(map(len, columns))
+    # A worker without rows joins the sums with zeros; how wide they are, all know from the net's outputs.
+    summed = ranks.sum([value for column in columns for value in (column or [0.0] * width)])
+    total, count, val_total, val_count = (summed[i * width : (i + 1) * width] for i in range(4))
+    if not all(map(math.isfinite, summed)):  # the last step's damage shows in the validation error
         raise WorkError(
             "Training has diverged: the loss is not a number any more",
             got=f"epoch {state.epoch + 1}, learning rate {optimizer.param_groups[0]['lr']:.3g}",
             fix="lower lr, or look for extreme target values with `xtlray data show`",
         )
-    return {"loss": loss / rows, "val": error / scored if scored else None}
+    losses, vals = _means(total, count), _means(val_total, val_count)
+    return {"loss": losses[0], "val": vals[0], **({"losses": losses, "vals": vals} if width > 1 else {})}
 
 
-def evaluate(net: nn.Module, table: Table, ranks: Ranks, recipe: Recipe) -> tuple[float, int]:
-    """Sum of absolute errors (scaled units) and number of my rows of `table`."""
-    mine = ranks.share(torch.arange(len(table)))
-    device = table.x_BF.device
-    total = 0.0
+def _means(totals: Sequence[float], counts: Sequence[float]) -> list[float | None]:
+    return [total / count if count else None for total, count in zip(totals, counts, strict=True)]
+
+
+def evaluate(net: nn.Module, rows: Rows, ranks: Ranks, recipe: Recipe) -> MeanErrors:
+    """Absolute errors (scaled units) of my share of the rows, by property."""
+    errors, device = MeanErrors(), rows.device
     net.eval()
     with torch.inference_mode(), autocast(resolve_precision(recipe.precision, device), device):
-        for rows in mine.split(8192):
-            predicted_BP = net(table.x_BF[rows]).float()
-            total += float((predicted_BP - table.y_BP[rows]).abs().mean(dim=1).sum())
+        for index in ranks.share(torch.arange(len(rows), device=device)).split(8192):
+            x_BF, y_BP = rows.take(index)
+            error_BP, label_BP = masked_errors(net(x_BF), y_BP)
+            errors.add(error_BP.sum(dim=0), label_BP.sum(dim=0))
     net.train()
-    return total, len(mine)
+    return errors

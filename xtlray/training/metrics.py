@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from xtlray.records import SplitMetrics
 
 
-@dataclass
-class MeanError:
-    """A mean that knows how many rows it stands on."""
+class MeanErrors:
+    """The mean error of each of P properties, as sums and counts that stay on their device until they are read."""
 
-    total: float = 0.0
-    count: int = 0
+    def __init__(self) -> None:
+        self._sums: torch.Tensor | None = None  # float64 [2, P]: totals, counts
 
-    def add(self, total: float, count: int) -> None:
-        self.total += total
-        self.count += count
+    def add(self, total_P: torch.Tensor, count_P: torch.Tensor) -> None:
+        """Add the errors of some rows."""
+        new = torch.stack([total_P.double(), count_P.double()])
+        self._sums = new if self._sums is None else self._sums.to(new.device) + new
 
     @property
-    def value(self) -> float:
-        """The mean; NaN where nothing was counted."""
-        return self.total / self.count if self.count else float("nan")
+    def totals(self) -> list[float]:
+        """Sum of errors of each property; none before the first rows."""
+        return [] if self._sums is None else self._sums[0].tolist()
+
+    @property
+    def counts(self) -> list[float]:
+        """Number of labels of each property."""
+        return [] if self._sums is None else self._sums[1].tolist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MeanErrors) and self.as_json() == other.as_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def as_json(self) -> dict[str, list[float]]:
+        return {"totals": self.totals, "counts": self.counts}
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[float]]) -> MeanErrors:
+        made = cls()
+        if value["totals"]:
+            made.add(torch.tensor(value["totals"], dtype=torch.float64), torch.tensor(value["counts"]))
+        return made
 
 
 def mae(y_B: NDArray[np.float64], predicted_B: NDArray[np.float64]) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from xtlray.training.metrics import MeanError
+from xtlray.training.metrics import MeanErrors
 
 
 @dataclass
@@ -13,25 +13,25 @@ class LoopState:
     """Position of the loop.
 
     `epoch` counts finished epochs, `row` the rows of the present epoch that are done (over all workers), `step` the
-    optimizer steps since the start, `loss` the present epoch's training loss so far.
+    optimizer steps since the start, `loss` the present epoch's training errors so far (of my rows).
     """
 
     epoch: int = 0
     row: int = 0
     step: int = 0
-    loss: MeanError = field(default_factory=MeanError)
+    loss: MeanErrors = field(default_factory=MeanErrors)
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def close_epoch(self, entry: dict[str, Any]) -> None:
         """Write the epoch into the history and start the next."""
         self.epoch += 1
+        self.history.append({"epoch": self.epoch, "step": self.step, "rows": self.row, **entry})
         self.row = 0
-        self.loss = MeanError()
-        self.history.append({"epoch": self.epoch, "step": self.step, **entry})
+        self.loss = MeanErrors()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "loss": self.loss.as_json(), "history": [dict(entry) for entry in self.history]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LoopState:
-        return cls(**{**value, "loss": MeanError(**value["loss"])})
+        return cls(**{**value, "loss": MeanErrors.from_json(value["loss"])})

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from xtlray.nn.members import NetMember
-from xtlray.training.loop import Recipe, Table, fit, steps_per_epoch
+from xtlray.training.loop import Recipe, fit, steps_per_epoch
 from xtlray.training.state import LoopState
+from xtlray.training.table import Table
 from xtlray.transfer.method import Config, Fitted, Setting
 from xtlray.transfer.task import Task
 
