@@ -15,7 +15,7 @@ import pytest
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
-        "errors names provenance records runs settings store",
+        "backend errors names patience provenance records runs settings store",
         "catalog",
         "chem",
         "data",
@@ -37,7 +37,7 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 OWNERS: dict[str, frozenset[str]] = {
     "ray": frozenset({"data", "pretrain", "transfer", "pipeline", "bench", "submit", "cli/doctor.py"}),
     "torch": frozenset(part for part, rank in RANK.items() if rank >= RANK["data"]),
-    "obstore": frozenset({"store"}),
+    "obstore": frozenset({"backend", "store"}),
     "deltalake": frozenset({"store"}),
     "fsspec": frozenset(),
     "boto3": frozenset(),

@@ -62,6 +62,10 @@ class StoreError(WorkError):
     """The object store refused, lost or contradicted something."""
 
 
+class StoreGoneError(StoreError):
+    """The object store is out of reach, and did not come back while it was waited for."""
+
+
 class MissingKeyError(StoreError, LookupError):
     """Nothing lies in the store under that key."""
 

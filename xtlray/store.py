@@ -3,6 +3,7 @@
 A folder and an S3 bucket behave alike through obstore. Everything rests on one primitive that both keep exactly:
 *create-once*, a put that fails where the key exists. From it come claims (who makes attempt 3?), logs (what does
 `best` mean now?) and publishing (files first, the manifest that makes them count last). Nothing is overwritten.
+A store out of reach is waited for (`patience.py`), in every call: then `StoreGoneError`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
-from obstore.store import LocalStore, from_url
+from obstore.exceptions import AlreadyExistsError
 
+from xtlray.backend import MISSING, Backend, path_of
 from xtlray.errors import MissingKeyError, RequestError, StoreError
 
 DEFAULT_URL = "./xtlray-store"
@@ -39,12 +41,15 @@ class Store:
 
     Create one with `Store.open`. It pickles as its URL alone, so that it can travel to a Ray worker, which then
     takes credentials from its own environment.
+
+    `Store(url)` is a store that is known to hold something. Its folder is never made: one that is missing or empty,
+    such as where a network file system is not mounted any more, is a store out of reach.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, new: bool = False) -> None:
         self.url = url
         self.read_only = read_only
-        self._backend = _backend(url, create=not read_only)
+        self._backend = Backend(url, new=new)
 
     @classmethod
     def open(cls, url: str | None = None) -> Store:
@@ -53,7 +58,7 @@ class Store:
         Raises:
             RequestError: the URL's scheme is not one that we know, or the folder cannot be made.
         """
-        return cls(_absolute(url or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_URL))
+        return cls(_absolute(url or os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_URL), new=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_reopen, (self.url, self.read_only))
@@ -66,11 +71,9 @@ class Store:
     def get(self, key: str) -> bytes:
         """The bytes under `key`. Raises `MissingKeyError` where there are none."""
         try:
-            return bytes(obstore.get(self._backend, key).bytes())
-        except (NotFoundError, FileNotFoundError) as error:
+            return self._backend.call("read", key, lambda backend: bytes(obstore.get(backend, key).bytes()))
+        except MISSING as error:
             raise MissingKeyError("Nothing lies in the store under that key", got=f"{key} in {self.url}") from error
-        except (BaseError, OSError) as error:
-            raise self._failure("read", key, error) from error
 
     def get_json(self, key: str) -> Any:
         """The JSON value under `key`. Raises `MissingKeyError`, or `StoreError` where it is not JSON."""
@@ -86,48 +89,59 @@ class Store:
 
     def exists(self, key: str) -> bool:
         try:
-            obstore.head(self._backend, key)
-        except (NotFoundError, FileNotFoundError):
+            self._backend.call("look up", key, lambda backend: obstore.head(backend, key))
+        except MISSING:
             return False
-        except (BaseError, OSError) as error:
-            raise self._failure("look up", key, error) from error
         return True
 
     def list(self, prefix: str) -> list[str]:
         """Every key under the folder `prefix`, sorted."""
-        try:
-            pages = obstore.list(self._backend, prefix=_folder(prefix))
-            return sorted(str(item["path"]) for page in pages for item in page)
-        except (BaseError, OSError) as error:
-            raise self._failure("list", prefix, error) from error
+
+        def keys(backend: Any) -> list[str]:
+            return sorted(str(item["path"]) for page in obstore.list(backend, prefix=_folder(prefix)) for item in page)
+
+        return self._backend.call("list", prefix, keys)
 
     def children(self, prefix: str) -> builtins.list[str]:
         """The names, of files and folders alike, immediately under the folder `prefix`, sorted.
 
         On local disk a folder stays when its last file is deleted, and is named here still.
         """
-        folder = _folder(prefix)
         try:
-            found = obstore.list_with_delimiter(self._backend, prefix=folder)
-        except (NotFoundError, FileNotFoundError):
+            found = self._backend.call(
+                "list", prefix, lambda backend: obstore.list_with_delimiter(backend, prefix=_folder(prefix))
+            )
+        except MISSING:
             return []
-        except (BaseError, OSError) as error:
-            raise self._failure("list", prefix, error) from error
         paths = [str(p) for p in found["common_prefixes"]] + [str(item["path"]) for item in found["objects"]]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write `data` under `key` if nothing is there. Returns whether it was written, by this very call."""
+        """Write `data` under `key` if nothing is there. Returns whether it was written, by this very call.
+
+        Where a try ended without an answer, and the next one finds the very same bytes, they count as its own.
+        """
         self._refuse_if_read_only(key)
+        tries = 0
+
+        def put(backend: Any) -> None:
+            nonlocal tries
+            tries += 1
+            obstore.put(backend, key, data, mode="create")
+
         try:
-            obstore.put(self._backend, key, data, mode="create")
+            self._backend.call("write", key, put)
         except AlreadyExistsError:
-            return False
-        except (BaseError, OSError) as error:
-            raise self._failure("write", key, error) from error
+            return tries > 1 and self._holds(key, data)
         return True
+
+    def _holds(self, key: str, data: bytes) -> bool:
+        try:
+            return self.get(key) == data
+        except MissingKeyError:
+            return False
 
     def create_json(self, key: str, value: Any) -> bool:
         """`create` with a JSON value."""
@@ -168,11 +182,9 @@ class Store:
         for key in keys:
             self._refuse_if_read_only(key)
             try:
-                obstore.delete(self._backend, key)
-            except (NotFoundError, FileNotFoundError):
+                self._backend.call("delete", key, partial(obstore.delete, paths=key))
+            except MISSING:
                 continue
-            except (BaseError, OSError) as error:
-                raise self._failure("delete", key, error) from error
 
     # --- logs: numbered, create-once entries of which the highest holds -------------------------------------------
 
@@ -207,7 +219,7 @@ class Store:
     @property
     def local_path(self) -> Path | None:
         """The folder behind a local store, None for an object store."""
-        return _path(self.url) if self.url.startswith("file://") else None
+        return path_of(self.url) if self.url.startswith("file://") else None
 
     def url_of(self, key: str) -> str:
         """A URL (object stores) or an absolute path (folders) that Ray, pyarrow and people understand."""
@@ -219,13 +231,6 @@ class Store:
             raise RequestError(
                 "This store comes with the package and cannot be written to", got=key, fix="use another name or store"
             )
-
-    def _failure(self, verb: str, key: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"The store could not {verb} a key",
-            got=f"{key} in {self.url}: {_in_short(error)}",
-            fix="check that the store's URL, credentials, free space and permissions are right",
-        )
 
 
 def builtin() -> Store:
@@ -259,34 +264,9 @@ def _absolute(url: str) -> str:
                 allowed="file:///, with three slashes, and an absolute path",
                 fix="give the folder itself, without file://",
             )
-        return _path(url).resolve().as_uri()
+        return path_of(url).resolve().as_uri()
     return url.rstrip("/")
-
-
-def _path(file_url: str) -> Path:
-    return Path(unquote(urlsplit(file_url).path))
-
-
-def _in_short(error: Exception) -> str:
-    lines = str(error).splitlines()  # obstore adds pages of debugging output
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _reopen(url: str, read_only: bool) -> Store:
     return Store(url, read_only=read_only)
-
-
-def _backend(url: str, *, create: bool) -> Any:
-    try:
-        if not url.startswith("file://"):
-            return from_url(url)
-        path = _path(url)
-        if create:
-            path.mkdir(parents=True, exist_ok=True)
-        return LocalStore(prefix=str(path))
-    except (BaseError, OSError) as error:
-        raise RequestError(
-            "The store cannot be opened",
-            got=f"{url}: {_in_short(error)}",
-            fix=f"choose another with --store or {ENVIRONMENT_VARIABLE}",
-        ) from error
