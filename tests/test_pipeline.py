@@ -176,6 +176,35 @@ def test_transfer_from_its_model_without_a_job_file(done: tuple[Workplace, Said]
     assert {row["run"] for row in boards} == {said.json["run"], answer.json["run"]}
 
 
+def test_several_properties_at_once_and_the_head_of_the_target_s_unit(work: Workplace) -> None:
+    datasets = ["demo/formation_enthalpy", "demo/bulk_modulus"]
+    job = {
+        "kind": "pipeline",
+        "name": "two",
+        "pretrain": {**PRETRAIN, "dataset": datasets, "model": "two"},
+        "transfer": {"targets": ["demo/shear_modulus", "demo/work_function"], "seeds": 1, "methods": ["tl-finetune"]},
+    }
+    said = work.run(job)
+    assert said.code == 0, said.err
+    card = work.xtlray("models", "show", "two", "--json").json
+    assert [one["name"] for one in card["properties"]] == datasets
+    assert all(one["metrics"]["test"]["mae"] > 0 for one in card["properties"])
+    assert card["properties"][1]["rows_train"] < card["properties"][0]["rows_train"]
+    assert [len(entry["vals"]) for entry in card["history"]] == [2, 2]
+    (row,) = work.xtlray("predict", "two", "TiAl3", "--property", "bulk_modulus", "--json").json
+    assert (row["unit"], 0 < row["value"] < 500) == ("GPa", True)
+
+    keys = work.store.list(f"runs/{said.json['run']}/trials")
+    records = [TrialRecord.read(work.store.get_json(key), key) for key in keys]
+    assert {record.target: record.config["head"] for record in records} == {
+        "demo/shear_modulus": "demo/bulk_modulus",  # GPa as well
+        "demo/work_function": "demo/formation_enthalpy",  # no source has its unit
+    }
+    for model in said.json["models"][1:]:
+        (member,) = work.xtlray("models", "show", model, "--json").json["members"]
+        assert len(member["scaler"]["mean"]) == 1
+
+
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 

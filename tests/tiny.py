@@ -39,10 +39,11 @@ def inputs(rows: int, seed: int = 0) -> np.ndarray:
     return (x_BE / x_BE.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def net_member(seed: int = 0, mean: float = 3.0, scale: float = 2.0) -> NetMember:
-    """An untrained net that answers around `mean`."""
-    net = build_net(NET, len(ELEMNET_ELEMENTS), 1, seed).eval()
-    return NetMember(NET, net, TargetScaler((mean,), (scale,)))
+def net_member(seed: int = 0, mean: float = 3.0, scale: float = 2.0, outputs: int = 1) -> NetMember:
+    """An untrained net that answers around `mean`; a second property around 10 times that, and so on."""
+    net = build_net(NET, len(ELEMNET_ELEMENTS), outputs, seed).eval()
+    tens = [10.0**p for p in range(outputs)]
+    return NetMember(NET, net, TargetScaler(tuple(mean * ten for ten in tens), tuple(scale * ten for ten in tens)))
 
 
 def dataset(
@@ -81,21 +82,26 @@ def model(
     name: str = "user/gap",
     run: str = "tiny-00000000",
     members: Sequence[LiveMember] = (),
-    data: Dataset | None = None,
+    data: Dataset | Sequence[Dataset] | None = None,
     metrics: Mapping[str, SplitMetrics] | None = None,
     source: ModelCard | None = None,
     result: str | None = None,
 ) -> ModelRef:
-    """A published model, by default of two nets."""
-    made = pack_members(members or [net_member(1), net_member(2)])
+    """A published model, by default of two nets; of several datasets, each has an output and 10 times the errors."""
+    data = data or dataset(store)
+    datasets = [data] if isinstance(data, Dataset) else list(data)
+    made = pack_members(members or [net_member(seed, outputs=len(datasets)) for seed in (1, 2)])
+    scored = []
+    for p, each in enumerate(datasets):
+        errors = {"val": SplitMetrics(rows=9, mae=0.5 * 10**p), "test": SplitMetrics(rows=8, mae=0.6 * 10**p)}
+        scored.append((each, metrics or errors))
     making = Making(
         name,
         Run(run, {"kind": "pretrain", "name": "tiny"}),
-        data or dataset(store),
+        scored,
         ENCODER,
         made[0],
         "pretrain",
-        metrics or {"val": SplitMetrics(rows=9, mae=0.5), "test": SplitMetrics(rows=8, mae=0.6)},
         source=source,
     )
     return publish(store, run, name, result, made[1], card_maker(making))

@@ -156,12 +156,30 @@ class SplitMetrics(Record):
     r2: float | None = None
 
 
+class PropertyCard(Record):
+    """One of the properties that a model answers for: an output of its nets."""
+
+    name: str = Field(description="the dataset whose property it is")
+    label: str
+    unit: str | None
+    dataset: dict[str, Any] = Field(description="name, data hash, split id, rows per split")
+    metrics: dict[str, SplitMetrics] = Field(description="errors by split, on the dataset's own rows")
+    rows_train: int | None = Field(
+        None,
+        description="labels trained on: of rows that the input can hold and that no other property's dataset holds out",
+    )
+    elements_seen: dict[str, int] = Field(description="of those, how many hold each element")
+
+
 class ModelCard(Record):
     """All there is to know of a published model; with its files it rebuilds the model.
 
     `files` maps each file to its SHA-256. `run` is the run that published it, `commit` the xtlray commit that made
-    it (None outside a git checkout).
+    it (None outside a git checkout). `property`, `label`, `unit`, `dataset` and `metrics` speak of the first property.
     """
+
+    SCHEMA: ClassVar[int] = 2  # 2: `properties`
+    schema_version: int = 2
 
     name: str
     version: int
@@ -170,14 +188,22 @@ class ModelCard(Record):
     unit: str | None
     input: str = "elemental_fractions"
     elements_encoded: list[str] = Field(description="what the input can hold")
-    elements_seen: dict[str, int] = Field(description="training rows that hold each element")
+    elements_seen: dict[str, int] = Field(
+        description="training rows that hold each element, a composition that several properties share counted once"
+    )
     members: list[Member]
     method: str
     source_model: str | None = Field(None, description="name@version of the model that it was carried over from")
+    copied_from: str | None = Field(None, description="name@version of the model that this one is a copy of")
     lineage: list[dict[str, Any]] = Field([], description="from this model back to the first dataset")
     dataset: dict[str, Any] = Field(description="name, data hash, split id, rows per split")
     metrics: dict[str, SplitMetrics]
-    history: list[dict[str, Any]] = []
+    properties: list[PropertyCard] = Field([], description="one per output of its nets, in their order; see `answers`")
+    history: list[dict[str, Any]] = Field(
+        [],
+        description="of training, in physical units: an epoch's `loss` and `val` are MAEs of the first property, "
+        "`losses` and `vals` those of all",
+    )
     run: str
     job: dict[str, Any]
     commit: str | None
@@ -188,6 +214,20 @@ class ModelCard(Record):
     citation: str | None = None
     limits: str = ""
     files: dict[str, str]
+
+    def answers(self) -> list[PropertyCard]:
+        """The properties that it answers for, in the order of its outputs; an old card's only one is its first."""
+        return self.properties or [
+            PropertyCard(
+                name=self.property,
+                label=self.label,
+                unit=self.unit,
+                dataset=self.dataset,
+                metrics=self.metrics,
+                rows_train=None,
+                elements_seen=self.elements_seen,
+            )
+        ]
 
 
 class TrialRecord(Record):

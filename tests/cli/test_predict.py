@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests import tiny
 from xtlray.cli.main import main
@@ -213,6 +214,68 @@ def test_verifying(xtlray: Callable[..., Said]) -> None:
     code, out, err = xtlray("models", "verify", "user/gab")
     assert (code, out) == (2, "")
     assert "user/gap" in err
+
+
+# --- models of several properties ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both(store: Store) -> Store:
+    """In the same store, a model of two properties."""
+    tiny.model(store, "both", data=[tiny.dataset(store), tiny.dataset(store, "other/modulus", unit="GPa")])
+    return store
+
+
+def test_a_property_is_picked(xtlray: Callable[..., Said], both: Store) -> None:
+    values = {}
+    for wanted, unit in (("gap", "eV"), ("user/gap", "eV"), ("modulus", "GPa"), ("other/modulus", "GPa")):
+        code, out, err = xtlray("predict", "both@1", "LiO", "--property", wanted, "--json")
+        (row,) = json.loads(out)
+        assert (code, row["unit"], err) == (0, unit, "")
+        values[wanted] = row["value"]
+    assert values["gap"] == values["user/gap"]
+    assert values["modulus"] == values["other/modulus"] > 2 * values["gap"]
+
+
+def test_without_a_property_the_first_is_answered_and_named(xtlray: Callable[..., Said], both: Store) -> None:
+    code, out, err = xtlray("predict", "both@1", "LiO", "Na2O", "--json")
+    assert (code, [row["unit"] for row in json.loads(out)]) == (0, ["eV", "eV"])
+    assert err == "xtlray: warning: both@1 answers for user/gap; name another property for other/modulus\n"
+
+
+def test_a_property_that_the_model_lacks(xtlray: Callable[..., Said], both: Store) -> None:
+    code, out, err = xtlray("predict", "both@1", "LiO", "--property", "modulos")
+    assert (code, out) == (2, "")
+    assert re.search("no property of both@1.*other/modulus", err)
+    code, out, err = xtlray("predict", "user/gap@1", "LiO", "--property", "modulus")
+    assert (code, out) == (2, "")
+    assert "user/gap" in err
+
+
+def test_a_file_of_another_property(xtlray: Callable[..., Said], both: Store, tmp_path: Path) -> None:
+    words = ("predict", "both@1", "--input", table(tmp_path / "in.csv"), "--property", "modulus")
+    code, _, _ = xtlray(*words, "--output", tmp_path / "out.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert (code, {row["unit"] for row in rows}) == (0, {"GPa"})
+
+
+def test_the_listing_says_that_there_are_more(xtlray: Callable[..., Said], both: Store) -> None:
+    lines = xtlray("models", "list")[1].splitlines()
+    (line,) = [line for line in lines if "both@1" in line]
+    assert "user/gap +1" in line
+    assert all("+1" not in other for other in lines if other != line)
+    rows = {row["model"]: row for row in json.loads(xtlray("models", "list", "--json")[1])}
+    assert rows["both@1"]["property"] == rows["user/gap@1"]["property"] == "user/gap"
+    assert rows["both@1"]["properties"] == ["user/gap", "other/modulus"]
+
+
+def test_a_card_shows_the_errors_of_each_property(xtlray: Callable[..., Said], both: Store) -> None:
+    shown = yaml.safe_load(xtlray("models", "show", "both@1")[1])
+    assert [(one["name"], one["unit"], one["metrics"]["test"]["mae"]) for one in shown["properties"]] == [
+        ("user/gap", "eV", 0.6),
+        ("other/modulus", "GPa", 6.0),
+    ]
+    assert "properties" not in yaml.safe_load(xtlray("models", "show", "user/gap@1")[1])
 
 
 # --- leaderboard -----------------------------------------------------------------------------------------------------

@@ -79,6 +79,30 @@ def test_an_ensemble_by_hand() -> None:
     assert each_KB.tolist() == [[1.0] * 3, [4.0] * 3]
 
 
+def test_an_ensemble_answers_for_one_of_several_properties() -> None:
+    members, x_BF = [tiny.net_member(seed, outputs=3) for seed in (1, 2)], tiny.inputs(4)
+    all_KBP = np.stack([member.predict_all(x_BF) for member in members])
+    assert all_KBP.shape == (2, 4, 3)
+    for column in range(3):
+        mean_B, spread_B, each_KB = ensemble(members, x_BF, column)
+        assert np.array_equal(each_KB, all_KBP[:, :, column])
+        assert mean_B == pytest.approx(all_KBP[:, :, column].mean(axis=0))
+        assert spread_B == pytest.approx(all_KBP[:, :, column].std(axis=0))
+
+
+def test_heads_on_a_net_of_several_properties_answer_for_one() -> None:
+    body = tiny.net_member(3, outputs=2)
+    head = HeadMember(body, 1, Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)))
+    x_BF = tiny.inputs(4)
+    members: list[LiveMember] = [head, tiny.net_member(4, outputs=2), ConstantMember(2.0)]
+    again = unpack_members(*pack_members(members), 86, "here")
+    assert [member.outputs for member in again] == [1, 2, 1]
+    assert [member.predict_all(x_BF).shape for member in again] == [(4, 1), (4, 2), (4, 1)]
+    for before, after in zip(members, again, strict=True):
+        assert np.array_equal(before.predict_all(x_BF), after.predict_all(x_BF))
+        assert np.array_equal(after.predict(x_BF), after.predict_all(x_BF)[:, 0])
+
+
 def changed(files: dict[str, bytes], change: Callable[[dict[str, torch.Tensor]], None]) -> dict[str, bytes]:
     tensors = unpack_tensors(files[WEIGHTS], "test")
     change(tensors)

@@ -26,15 +26,16 @@ def test_score_reads_back_as_it_was_made(store: Store) -> None:
     state = LoopState(epoch=2, step=8, history=history)
     scaler = TargetScaler((7.0,), (2.0,))
     folder = save_checkpoint(store, "runs/r/attempts/1", net, make_optimizer(net, tiny.RECIPE), state, scaler.as_json())
-    result = score(store, open_checkpoint(store, folder), tiny.NET, data, tiny.ENCODER)
+    result = score(store, open_checkpoint(store, folder), tiny.NET, [data], tiny.ENCODER)
 
     rows = data.rows("test")
     x_BF, kept, _ = rows.encode(tiny.ENCODER)
     with torch.inference_mode():
         predicted = 7 + 2 * net(torch.from_numpy(x_BF)).numpy()[:, 0].astype(float)
-    assert result.metrics["test"].mae == pytest.approx(np.abs(rows.y_B[kept] - predicted).mean(), rel=1e-6)
-    assert (result.metrics["test"].rows, result.skipped["test"]) == (4, 2)
-    assert result.metrics["val"].rows + result.skipped["val"] == data.card.splits["val"]
+    metrics, skipped = result.metrics["user/gap"], result.skipped["user/gap"]
+    assert metrics["test"].mae == pytest.approx(np.abs(rows.y_B[kept] - predicted).mean(), rel=1e-6)
+    assert (metrics["test"].rows, skipped["test"]) == (4, 2)
+    assert metrics["val"].rows + skipped["val"] == data.card.splits["val"]
     assert [(entry["loss"], entry["val"]) for entry in result.history] == [(1.0, None), (0.5, 1.0)]
 
     assert read_result(store, "runs/r", "user/model") is None
@@ -49,8 +50,38 @@ def test_without_test_rows_there_are_no_test_metrics(store: Store) -> None:
     optimizer = make_optimizer(net, tiny.RECIPE)
     scaler = {"mean": [0.0], "scale": [1.0]}
     folder = save_checkpoint(store, "runs/r/attempts/1", net, optimizer, LoopState(), scaler)
+    result = score(store, open_checkpoint(store, folder), tiny.NET, [data], tiny.ENCODER)
+    assert set(result.metrics["user/gap"]) == {"val"}
+
+
+def test_each_property_is_scored_on_its_own_rows_in_its_unit(store: Store) -> None:
+    data = [tiny.dataset(store), tiny.dataset(store, "user/modulus", tiny.FORMULAS[:50], unit="GPa")]
+    net = build_net(tiny.NET, 86, 2, seed=0)
+    history = [
+        {"epoch": 1, "loss": 0.5, "val": 0.25, "losses": [0.5, 0.1], "vals": [0.25, None]},
+        {"epoch": 2, "loss": 0.25, "val": None, "losses": [0.25, 0.2], "vals": [None, 0.3]},
+    ]
+    scaler = TargetScaler((7.0, 100.0), (2.0, 30.0))
+    optimizer = make_optimizer(net, tiny.RECIPE)
+    state = LoopState(history=history)
+    folder = save_checkpoint(store, "runs/r/attempts/1", net, optimizer, state, scaler.as_json())
     result = score(store, open_checkpoint(store, folder), tiny.NET, data, tiny.ENCODER)
-    assert set(result.metrics) == {"val"}
+
+    for p, dataset in enumerate(data):
+        for split in ("val", "test"):
+            rows = dataset.rows(split)
+            found = result.metrics[dataset.card.name][split]
+            with torch.inference_mode():
+                scaled = net(torch.from_numpy(tiny.ENCODER.encode(rows.compositions))).numpy()[:, p].astype(float)
+            assert found.rows == len(rows) == dataset.card.splits[split]
+            assert found.mae == pytest.approx(np.abs(rows.y_B - (7.0, 100.0)[p] - (2.0, 30.0)[p] * scaled).mean())
+    assert result.history == [
+        {"epoch": 1, "loss": 1.0, "val": 0.5, "losses": [1.0, 3.0], "vals": [0.5, None]},
+        {"epoch": 2, "loss": 0.5, "val": None, "losses": [0.5, 6.0], "vals": [None, 9.0]},
+    ]
+    store.create_json(result_key("runs/r", "user/model"), result.as_json())
+    assert read_result(store, "runs/r", "user/model") == result
+    assert load_result_net(store, result, 86).predict_all(tiny.inputs(2)).shape == (2, 2)
 
 
 def worker(store: Store, data_hash: str) -> WorkerConfig:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from tests import tiny
 from xtlray.errors import RequestError, UnknownNameError
-from xtlray.nn.members import NetMember, pack_members, unpack_members
+from xtlray.nn.members import Head, NetMember, pack_members, unpack_members
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.transfer.method import Config, Setting
@@ -127,6 +129,48 @@ def test_a_net_keeps_its_best_epoch_by_validation() -> None:
     )
     error = np.abs(fitted.member.predict(task.x_val_BF) - task.y_val_B).mean()
     assert error == pytest.approx(min(entry["val"] for entry in fitted.history), rel=0.02)  # bfloat16 in training
+
+
+SEVERAL = replace(tiny.net_member(5, outputs=3), heads=tuple(Head(f"a/{p}", "eV") for p in "xyz"))
+STILL = {"lr": 0.0, "batch": 8, "epochs": 1, "weight_decay": 0.0}  # trains nothing: what comes out was carried over
+
+
+@pytest.mark.parametrize(("head", "column"), [("a/x", 0), ("a/y", 1), ("a/z", 2), (None, 0)])
+def test_the_row_of_the_head_is_carried_over(head: str | None, column: int) -> None:
+    task, config = tiny.task(), STILL if head is None else {**STILL, "head": head}
+    fitted = get_method("tl-finetune").fit(task, SEVERAL, config, 0)
+    assert isinstance(fitted.member, NetMember)
+    x_BF = torch.from_numpy(task.x_val_BF)
+    with torch.inference_mode():
+        scaled_BP = SEVERAL.net(x_BF)
+        assert torch.allclose(fitted.member.net(x_BF), scaled_BP[:, [column]])
+        assert not torch.allclose(scaled_BP[:, [column]], scaled_BP[:, [column - 1]], atol=1e-3)
+    assert fitted.member.scaler == task.scaler
+    assert fitted.member.outputs == 1
+    assert SEVERAL.net.last.out_features == 3  # the source is left as it was
+
+    records, files = pack_members([fitted.member])
+    (again,) = unpack_members(records, files, 86, "here")
+    assert np.array_equal(again.predict(task.x_val_BF), fitted.member.predict(task.x_val_BF))
+
+
+def test_the_head_that_is_carried_over_is_trained_too() -> None:
+    fitted = get_method("tl-finetune").fit(tiny.task(), SEVERAL, {**STILL, "lr": 1e-2, "epochs": 3, "head": "a/z"}, 0)
+    assert isinstance(fitted.member, NetMember)
+    before, after = SEVERAL.net.last.weight.detach()[[2]], fitted.member.net.last.weight.detach()
+    assert after.shape == before.shape
+    assert float((after - before).abs().max()) > 1e-3
+
+
+def test_a_head_that_the_source_lacks_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"no head of the source model.*'a/w'.*a/x"):
+        get_method("tl-finetune").fit(tiny.task(), SEVERAL, {**STILL, "head": "a/w"}, 0)
+
+
+def test_activations_of_a_net_of_several_properties_are_read() -> None:
+    fitted = get_method("tl-ml-featextr").fit(tiny.task(), SEVERAL, {"layer": 1}, 0)
+    assert fitted.member.outputs == 1
+    assert fitted.member.predict(tiny.inputs(3)).shape == (3,)
 
 
 @pytest.mark.parametrize(

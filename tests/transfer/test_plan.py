@@ -9,6 +9,7 @@ import pytest
 
 from tests import tiny
 from xtlray.errors import RequestError, UnknownNameError
+from xtlray.nn.members import Head
 from xtlray.records import TrialRecord
 from xtlray.transfer.plan import (
     Arm,
@@ -18,6 +19,7 @@ from xtlray.transfer.plan import (
     first_trials,
     further_trials,
     group_by_arm,
+    head_for,
     most_trials,
 )
 from xtlray.transfer.settings import TransferSettings
@@ -121,3 +123,38 @@ def test_an_arm_whose_trials_all_failed_gets_no_further_ones(record: Callable[..
     first = specs(settings(methods=["sc-dl-ef"]))
     assert further_trials(first, settings(), {spec.id: record(None, trial=spec.id) for spec in first}) == []
     assert further_trials(first, settings(), {}) == []
+
+
+HEADS = [Head("a/energy", "eV/atom"), Head("a/gap", "eV"), Head("b/gap", "eV"), Head("a/unknown", None)]
+
+
+@pytest.mark.parametrize(
+    ("heads", "unit", "expected"),
+    [
+        (HEADS, "eV", "a/gap"),
+        (HEADS, "eV/atom", "a/energy"),
+        (HEADS, "GPa", "a/energy"),
+        (HEADS, None, "a/energy"),  # units that nobody knows are not the same one
+        (HEADS[1:2], "eV", None),
+        (HEADS[1:2], "GPa", None),
+        ([], "eV", None),
+    ],
+)
+def test_the_head_of_the_same_unit_is_carried_over(heads: list[Head], unit: str | None, expected: str | None) -> None:
+    assert head_for(heads, unit) == expected
+
+
+def test_the_head_is_in_the_configuration_and_so_in_the_id() -> None:
+    job = settings(methods=["tl-finetune", "tl-ml-featextr", "sc-dl-ef"])
+    arms = arms_of(job, ["user/gap"], SOURCES)
+    one, several = (
+        group_by_arm(first_trials(arms, job, ROWS, HASHES, SOURCES, heads))
+        for heads in (dict.fromkeys(arms), {arm: "a/gap" for arm in arms if arm.source})
+    )
+    for arm in arms:
+        if arm.method == "tl-finetune":
+            assert [spec.config for spec in several[arm]] == [{**spec.config, "head": "a/gap"} for spec in one[arm]]
+            assert {spec.id for spec in several[arm]}.isdisjoint(spec.id for spec in one[arm])
+        else:
+            assert several[arm] == one[arm]  # activations are the same whatever the head
+    assert one == group_by_arm(first_trials(arms, job, ROWS, HASHES, SOURCES))

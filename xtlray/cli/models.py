@@ -8,6 +8,7 @@ import click
 
 from xtlray.cli.common import Context, group
 
+_OF_A_PROPERTY = ("name", "label", "unit", "rows_train", "metrics")
 _COLUMNS = ["model", "aliases", "method", "source", "val_mae", "test_mae", "unit", "members", "run"]
 
 
@@ -23,8 +24,20 @@ def list_(ctx: Context) -> None:
     from xtlray.registry.library import list_models
 
     rows = list_models(ctx.store)
-    columns = [*_COLUMNS, "problem"] if any(row["problem"] for row in rows) else _COLUMNS
+    columns = _COLUMNS
+    if any(len(row["properties"] or ()) > 1 for row in rows):
+        columns = [columns[0], "property", *columns[1:]]
+        if ctx.format == "table":
+            rows = [{**row, "property": _first_and_more(row["properties"])} for row in rows]
+    columns = [*columns, "problem"] if any(row["problem"] for row in rows) else columns
     ctx.emit(rows, columns, empty="no model is published yet: run a job first")
+
+
+def _first_and_more(properties: list[str] | None) -> str | None:
+    """`oqmd/formation_energy +3`: unit and errors are of the first."""
+    if not properties:
+        return None
+    return properties[0] + (f" +{len(properties) - 1}" if properties[1:] else "")
 
 
 @models.command()
@@ -51,6 +64,11 @@ def show(ctx: Context, model: str) -> None:
 def _readable(card: dict[str, Any]) -> dict[str, Any]:
     """A card without what only a program reads; `--json` has all of it."""
     seen = [f"{element} {rows}" for element, rows in card["elements_seen"].items()]
+    several = [{key: one[key] for key in _OF_A_PROPERTY} for one in card["properties"]]
+    if len(several) < 2:  # the only one is what the rest of the card speaks of
+        card = {key: value for key, value in card.items() if key != "properties"}
+    else:
+        card = {**card, "properties": several}
     return {
         **card,
         "elements_encoded": " ".join(card["elements_encoded"]),

@@ -16,10 +16,18 @@ _COLUMNS = ["formula", "value", "unit", "spread", "warning"]
 @command()
 @click.argument("model")
 @click.argument("formulas", metavar="FORMULA...", nargs=-1)
+@click.option("--property", "wanted", metavar="PROPERTY", help="Which, of a model with several.  [default: its first]")
 @click.option("--input", "source", type=click.Path(path_type=Path), help="CSV or Parquet with a column of formulas.")
 @click.option("--output", type=click.Path(path_type=Path), help="Where to write, .csv or .parquet; default: print.")
 @click.pass_obj
-def predict(ctx: Context, model: str, formulas: tuple[str, ...], source: Path | None, output: Path | None) -> None:
+def predict(
+    ctx: Context,
+    model: str,
+    formulas: tuple[str, ...],
+    wanted: str | None,
+    source: Path | None,
+    output: Path | None,
+) -> None:
     """Predict a property: value, unit, spread over the model's members, and a warning where there is one."""
     from xtlray.pipeline import load
 
@@ -33,14 +41,14 @@ def predict(ctx: Context, model: str, formulas: tuple[str, ...], source: Path | 
         raise RequestError("--output goes with --input", fix="leave it out, or put the formulas into a file")
     loaded = load(model, ctx.store)
     if source:
-        _predict_file(ctx, loaded, source, output)
+        _predict_file(ctx, loaded, wanted, source, output)
     else:
-        _predict_arguments(ctx, loaded, formulas)
+        _predict_arguments(ctx, loaded, wanted, formulas)
 
 
-def _predict_arguments(ctx: Context, model: Any, formulas: tuple[str, ...]) -> None:
+def _predict_arguments(ctx: Context, model: Any, wanted: str | None, formulas: tuple[str, ...]) -> None:
     """The good formulas are answered; then one error tells of all the others."""
-    rows = model.predictions(formulas)
+    rows = model.predictions(formulas, wanted)
     good = [row.as_json() for row in rows if row.value is not None]
     if good or ctx.json:
         ctx.emit(good, _COLUMNS)
@@ -54,7 +62,7 @@ def _predict_arguments(ctx: Context, model: Any, formulas: tuple[str, ...]) -> N
         )
 
 
-def _predict_file(ctx: Context, model: Any, source: Path, output: Path | None) -> None:
+def _predict_file(ctx: Context, model: Any, wanted: str | None, source: Path, output: Path | None) -> None:
     """One row out for each row in, in the same order; a bad formula is a row without value, with its reason."""
     from xtlray.data.predictions import carry_through, check_output, write_table
     from xtlray.data.read import read_table
@@ -65,7 +73,7 @@ def _predict_file(ctx: Context, model: Any, source: Path, output: Path | None) -
         check_output(output)  # before the work, not after it
     table = read_table(source, may_be_empty=True)
     formulas = table.formulas()
-    rows = model.predictions(formulas)
+    rows = model.predictions(formulas, wanted)
     columns = carry_through(table, formulas, [row.as_json() for row in rows])
     if output:
         write_table(columns, output)

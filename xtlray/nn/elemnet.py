@@ -9,10 +9,13 @@ Initialised after He et al. (2015), for without it seventeen ReLU layers start w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
+
+from xtlray.nn.outputs import keep_rows
 
 PUBLISHED = (1024,) * 4 + (512,) * 3 + (256,) * 3 + (128,) * 3 + (64,) * 2 + (32,)
 
@@ -55,6 +58,10 @@ class ElemNet(nn.Module):
     def last(self) -> nn.Linear:
         """The output layer."""
         return self.output
+
+    def keep_outputs(self, rows: Sequence[int]) -> None:
+        """Reduce the net to these outputs, in place."""
+        keep_rows(self.output, rows)
 
     def features(self, x_BF: Tensor, layer: int) -> Tensor:
         """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H."""

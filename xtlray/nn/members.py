@@ -29,8 +29,17 @@ Array = NDArray[np.float64]
 class LiveMember(Protocol):
     """Something that predicts, and can be taken apart into a record, tensors and a head file."""
 
+    @property
+    def outputs(self) -> int:
+        """P, the number of properties that it answers for."""
+        ...
+
     def predict(self, x_BF: NDArray[np.float32]) -> Array:
-        """Predictions in physical units, shape B."""
+        """Predictions of the first property in physical units, shape B."""
+        ...
+
+    def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
+        """Predictions of all properties in physical units, shape B × P."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -50,13 +59,29 @@ def apply_in_chunks(function: Any, x_BF: NDArray[np.float32]) -> NDArray[np.floa
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Head:
+    """What an output of a net answers for: the name of a property, and its unit (None where it is not known)."""
+
+    property: str
+    unit: str | None
+
+
 @dataclass
 class NetMember:
-    """A net with the scaler of its target(s)."""
+    """A net with the scaler of its target(s).
+
+    `heads` tell its outputs apart, in their order, where the net comes from a model that names them.
+    """
 
     spec: dict[str, Any]
     net: Any
     scaler: TargetScaler
+    heads: tuple[Head, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        return len(self.scaler.mean)
 
     def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
         """All properties in physical units, shape B × P."""
@@ -88,8 +113,15 @@ class HeadMember:
     estimator: Any
     packed: bytes | None = None  # the file it was read from: packing again would give other bytes
 
+    @property
+    def outputs(self) -> int:
+        return 1  # however many its net has
+
     def predict(self, x_BF: NDArray[np.float32]) -> Array:
         return np.asarray(self.estimator.predict(self.body.features(x_BF, self.layer)), dtype=np.float64)
+
+    def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
+        return self.predict(x_BF)[:, np.newaxis]
 
     def describe(self) -> dict[str, Any]:
         return {**self.body.describe(), "kind": "head", "layer": self.layer}
@@ -107,8 +139,15 @@ class ConstantMember:
 
     value: float
 
+    @property
+    def outputs(self) -> int:
+        return 1
+
     def predict(self, x_BF: NDArray[np.float32]) -> Array:
         return np.full(len(x_BF), self.value)
+
+    def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
+        return self.predict(x_BF)[:, np.newaxis]
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "constant", "value": self.value}
@@ -172,7 +211,10 @@ def _unpack(
     return HeadMember(body, record.layer, unpack_head(packed, f"{where}/{record.head}"), packed)
 
 
-def ensemble(members: Sequence[LiveMember], x_BF: NDArray[np.float32]) -> tuple[Array, Array, Array]:
-    """Mean (B), spread (B, standard deviation over members, 0 for one) and each member's answer (K × B)."""
-    each_KB = np.stack([member.predict(x_BF) for member in members])
+def ensemble(members: Sequence[LiveMember], x_BF: NDArray[np.float32], column: int = 0) -> tuple[Array, Array, Array]:
+    """Mean (B), spread (B, standard deviation over members, 0 for one) and each member's answer (K × B).
+
+    `column` is the place of the property among those that the members answer for.
+    """
+    each_KB = np.stack([member.predict_all(x_BF)[:, column] for member in members])
     return each_KB.mean(axis=0), each_KB.std(axis=0), each_KB

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import Dataset
@@ -10,19 +13,25 @@ from xtlray.nn.members import NetMember
 from xtlray.nn.nets import build_net, resolve_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import Found, open_checkpoint, restore_weights
-from xtlray.records import Record, SplitMetrics
+from xtlray.records import Record, Split, SplitMetrics
 from xtlray.store import Store
 from xtlray.training.metrics import split_metrics
 
+HELD_OUT: tuple[Split, ...] = ("val", "test")
+
 
 class PretrainResult(Record):
-    """Which checkpoint a run's model is made from, and its errors (physical units) by split."""
+    """Which checkpoint a run's model is made from, and its errors (physical units)."""
 
+    SCHEMA: ClassVar[int] = 2  # 2: by property
+    schema_version: int = 2
     checkpoint: str
     net: dict[str, Any]
-    metrics: dict[str, SplitMetrics]
-    skipped: dict[str, int]
-    history: list[dict[str, Any]]
+    metrics: dict[str, dict[str, SplitMetrics]] = Field(description="by name of dataset, by split")
+    skipped: dict[str, dict[str, int]] = Field(
+        description="rows that hold an element which the input cannot hold, by name of dataset, by split"
+    )
+    history: list[dict[str, Any]] = Field(description="by epoch; see `physical`")
 
 
 def result_key(run: str, model: str) -> str:
@@ -51,19 +60,43 @@ def load_result_net(store: Store, result: PretrainResult, inputs: int) -> NetMem
 
 
 def score(
-    store: Store, found: Found, spec: str | dict[str, Any], dataset: Dataset, encoder: FractionEncoder
+    store: Store, found: Found, spec: str | dict[str, Any], datasets: Sequence[Dataset], encoder: FractionEncoder
 ) -> PretrainResult:
-    """Score a checkpoint on the validation and test rows that the encoder can hold."""
+    """Score a checkpoint on each property's own validation and test rows that the encoder can hold.
+
+    Args:
+        store: where the checkpoint lies.
+        found: the checkpoint.
+        spec: its net.
+        datasets: one per output of the net, in this order.
+        encoder: makes inputs of compositions.
+    """
     member = load_net(store, found, spec, len(encoder.elements))
-    metrics, skipped = {}, {}
-    for split in ("val", "test"):
-        rows = dataset.rows(split)
-        x_BF, kept, skipped[split] = rows.encode(encoder)
-        if len(x_BF):
-            metrics[split] = split_metrics(rows.y_B[kept], member.predict(x_BF))
-    scale = member.scaler.scale[0]
-    history = [{**h, "loss": h["loss"] * scale, "val": _times(h["val"], scale)} for h in found.state.history]
+    assert member.outputs == len(datasets), "a property per output"
+    metrics: dict[str, dict[str, SplitMetrics]] = {}
+    skipped: dict[str, dict[str, int]] = {}
+    for p, dataset in enumerate(datasets):
+        name = dataset.card.name
+        metrics[name], skipped[name] = {}, {}
+        for split in HELD_OUT:
+            rows = dataset.rows(split)
+            x_BF, kept, skipped[name][split] = rows.encode(encoder)
+            if len(x_BF):
+                metrics[name][split] = split_metrics(rows.y_B[kept], member.predict_all(x_BF)[:, p])
+    history = physical(found.state.history, member.scaler.scale)
     return PretrainResult(checkpoint=found.folder, net=member.spec, metrics=metrics, skipped=skipped, history=history)
+
+
+def physical(history: Iterable[dict[str, Any]], scale_P: Sequence[float]) -> list[dict[str, Any]]:
+    """A history in scaled units → in physical ones: `loss`, `val` of the first property, `losses`, `vals` of each."""
+    changed = []
+    for entry in history:
+        new = {**entry, "loss": _times(entry["loss"], scale_P[0]), "val": _times(entry["val"], scale_P[0])}
+        for key in ("losses", "vals"):
+            if key in entry:
+                new[key] = [_times(value, scale) for value, scale in zip(entry[key], scale_P, strict=True)]
+        changed.append(new)
+    return changed
 
 
 def _times(value: float | None, scale: float) -> float | None:

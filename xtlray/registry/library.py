@@ -12,13 +12,16 @@ from xtlray.registry.versions import ModelRef, alias_history, aliases_of, comple
 from xtlray.store import Store, builtin
 
 _COLUMNS = (
-    "model", "aliases", "property", "unit", "method", "source", "members", "val_mae", "test_mae", "run", "created",
-    "problem",
+    "model", "aliases", "property", "properties", "unit", "method", "source", "members", "val_mae", "test_mae", "run",
+    "created", "problem",
 )  # fmt: skip
 
 
 def list_models(store: Store) -> list[dict[str, Any]]:
-    """One row per model version; one whose card is damaged has its `problem` and hides no other."""
+    """One row per model version; one whose card is damaged has its `problem` and hides no other.
+
+    Unit and errors are of the first of a model's `properties`.
+    """
     refs = [ModelRef(home, name, version) for home in (store, builtin()) for name, version in complete_versions(home)]
     return [_row(ref) for ref in refs]
 
@@ -33,6 +36,7 @@ def _row(ref: ModelRef) -> dict[str, Any]:
         str(ref),
         _aliases(ref),
         card.property,
+        [answer.name for answer in card.answers()],
         card.unit,
         card.method,
         card.source_model,
@@ -63,15 +67,16 @@ def describe(ref: ModelRef) -> dict[str, Any]:
 
 
 def verify(ref: ModelRef) -> dict[str, Any]:
-    """Hash every file again, rebuild the model, let it predict each element that it has seen.
+    """Hash every file again, rebuild the model, let it predict each element that it has seen, each property.
 
     Raises:
         StoreError: what is wrong, at the first fault.
     """
     model = load_model(ref)
     seen = [element for element in model.card.elements_encoded if model.card.elements_seen.get(element)]
-    answers = model.predictions(seen)
-    bad = [row.formula for row in answers if row.value is None or not np.isfinite(row.value)]
+    answers = [(name, row) for name in model.properties for row in model.predictions(seen, name)]
+    bad = [(name, row.formula) for name, row in answers if row.value is None or not np.isfinite(row.value)]
     if bad:
-        raise StoreError("The model does not answer with a number", got=f"{ref}: {', '.join(bad[:5])}")
+        formulas = ", ".join(formula for name, formula in bad[:5] if name == bad[0][0])
+        raise StoreError("The model does not answer with a number", got=f"{ref}: {formulas} ({bad[0][0]})")
     return {"model": str(ref), "status": "ok", "files": len(model.card.files), "predictions_checked": len(answers)}

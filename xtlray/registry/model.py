@@ -6,21 +6,25 @@ Shape suffixes: B rows, F features, K members.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xtlray.chem.formula import parse
 from xtlray.chem.fractions import FractionEncoder
-from xtlray.errors import StoreError
-from xtlray.nn.members import LiveMember, NetMember, ensemble, unpack_members
-from xtlray.records import ModelCard
+from xtlray.errors import RequestError, StoreError, unknown
+from xtlray.nn.members import Head, LiveMember, NetMember, ensemble, unpack_members
+from xtlray.records import ModelCard, PropertyCard
 from xtlray.registry.versions import ModelRef
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger("xtlray.registry")
 
 
 @dataclass(frozen=True)
@@ -54,62 +58,86 @@ class Model:
     members: Sequence[LiveMember]
     encoder: FractionEncoder
 
-    def predict(self, formulas: str | Iterable[str]) -> pd.DataFrame:
+    @property
+    def properties(self) -> list[str]:
+        """The names of the properties that it answers for."""
+        return [answer.name for answer in self.card.answers()]
+
+    def predict(self, formulas: str | Iterable[str], property: str | None = None) -> pd.DataFrame:
         """Values for formulas.
 
         Args:
             formulas: one or several, such as `["SiO2", "Ca(OH)2"]`.
+            property: which of its properties, such as `oqmd/band_gap` or `band_gap`; by default its first.
 
         Returns:
             One row per formula in the order given: `formula, value, unit, spread, warning`. Where a formula cannot
             be answered `value` and `spread` are NaN and `warning` says why.
+
+        Raises:
+            RequestError: the model does not answer for that property, or the name could mean several.
         """
         import pandas as pd
 
-        rows = self.predictions([formulas] if isinstance(formulas, str) else list(formulas))
+        rows = self.predictions([formulas] if isinstance(formulas, str) else list(formulas), property)
         frame = pd.DataFrame([row.as_json() for row in rows], columns=["formula", "value", "unit", "spread", "warning"])
         return frame.astype({"value": "float64", "spread": "float64"})
 
-    def predictions(self, formulas: Sequence[Any]) -> list[Prediction]:
+    def predictions(self, formulas: Sequence[Any], property: str | None = None) -> list[Prediction]:
         """The same as a list; anything that is not a text is a formula that cannot be answered."""
+        column = self._first if property is None else self._column(property)
+        answer = self.card.answers()[column]
         compositions, reasons = parse(formulas)
         missing = self.encoder.missing(compositions)
         reasons = {**{i: self._cannot_hold(elements) for i, elements in missing.items()}, **reasons}
+        rows = [Prediction(str(text), None, answer.unit, None, reasons.get(i)) for i, text in enumerate(formulas)]
         good = np.array([i for i in range(len(formulas)) if i not in reasons], dtype=np.int64)
-        answers: dict[int, tuple[float, float]] = {}
         if len(good):
-            mean_B, spread_B, _ = ensemble(self.members, self.encoder.encode(compositions.take(good)))
-            answers = {
-                int(i): (float(mean), float(spread)) for i, mean, spread in zip(good, mean_B, spread_B, strict=True)
-            }
-        return [self._row(i, text, answers, reasons, compositions) for i, text in enumerate(formulas)]
+            mean_B, spread_B, _ = ensemble(self.members, self.encoder.encode(compositions.take(good)), column)
+            for i, mean, spread in zip(good, mean_B, spread_B, strict=True):
+                warning = _unseen(answer, compositions.elements(int(i)))
+                rows[i] = replace(rows[i], value=float(mean), spread=float(spread), warning=warning)
+        return rows
 
-    def _row(
-        self, i: int, text: Any, answers: Mapping[int, tuple[float, float]], reasons: Mapping[int, str], parsed: Any
-    ) -> Prediction:
-        if i not in answers:
-            return Prediction(str(text), None, self.card.unit, None, reasons[i])
-        value, spread = answers[i]
-        return Prediction(str(text), value, self.card.unit, spread, self._unseen(parsed.elements(i)))
+    @cached_property
+    def _first(self) -> int:
+        """The first property, for who names none; said once where there are others."""
+        first, *others = self.properties
+        if others:
+            log.warning("%s answers for %s; name another property for %s", self.ref, first, ", ".join(others))
+        return 0
+
+    def _column(self, wanted: str) -> int:
+        """The place of a property among the outputs. Raises `RequestError`."""
+        names = self.properties
+        if wanted in names:
+            return names.index(wanted)
+        found = [name for name in names if name.rsplit("/", 1)[-1] == wanted]
+        if len(found) > 1:
+            raise RequestError("The property could mean several", got=repr(wanted), allowed=", ".join(found))
+        if not found:
+            raise unknown(f"property of {self.ref}", wanted, names)
+        return names.index(found[0])
 
     def _cannot_hold(self, elements: Sequence[str]) -> str:
         return f"the model's input cannot hold {', '.join(elements)}"
-
-    def _unseen(self, elements: Iterable[str]) -> str | None:
-        unseen = [symbol for symbol in elements if not self.card.elements_seen.get(symbol)]
-        return f"no training row held {', '.join(unseen)}" if unseen else None
 
     @property
     def net(self) -> NetMember:
         """The net that transfer starts from: the first member that is one. Raises `StoreError` if there is none."""
         for member in self.members:
             if isinstance(member, NetMember):
-                return member
+                return replace(member, heads=tuple(Head(answer.name, answer.unit) for answer in self.card.answers()))
         raise StoreError(
             "This model has no net to carry over",
             got=f"{self.ref}, made by {self.card.method}",
             allowed="a model whose members are nets",
         )
+
+
+def _unseen(answer: PropertyCard, elements: Iterable[str]) -> str | None:
+    unseen = [symbol for symbol in elements if not answer.elements_seen.get(symbol)]
+    return f"no training row held {', '.join(unseen)}" if unseen else None
 
 
 def read_files(ref: ModelRef, card: ModelCard) -> dict[str, bytes]:
@@ -134,4 +162,10 @@ def load_model(ref: ModelRef) -> Model:
     card = ref.card()
     encoder = FractionEncoder(tuple(card.elements_encoded))
     members = unpack_members(card.members, read_files(ref, card), len(encoder.elements), str(ref))
+    for member in members:
+        if card.properties and member.outputs != len(card.properties):
+            raise StoreError(
+                "A member of a model answers for other properties than its card names",
+                got=f"{ref}: {member.outputs} outputs and {len(card.properties)} properties",
+            )
     return Model(ref, card, members, encoder)

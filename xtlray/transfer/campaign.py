@@ -13,7 +13,16 @@ from xtlray.errors import WorkError
 from xtlray.nn.members import NetMember
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
-from xtlray.transfer.plan import Arm, TrialSpec, arms_of, first_trials, further_trials, group_by_arm, most_trials
+from xtlray.transfer.plan import (
+    Arm,
+    TrialSpec,
+    arms_of,
+    first_trials,
+    further_trials,
+    group_by_arm,
+    head_for,
+    most_trials,
+)
 from xtlray.transfer.scoring import Reference, score_arm
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.settings import TransferSettings
@@ -79,7 +88,8 @@ def run_campaign(
     arms = arms_of(settings, tasks, campaign.nets)
     rows = {name: len(task.y_train_B) for name, task in tasks.items()}
     hashes = {name: task.data_hash for name, task in tasks.items()}
-    first = first_trials(arms, settings, rows, hashes, {name: net.spec for name, net in campaign.nets.items()})
+    specs = {name: net.spec for name, net in campaign.nets.items()}
+    first = first_trials(arms, settings, rows, hashes, specs, {arm: _head(campaign, arm) for arm in arms})
     progress = _Progress(most_trials(first, settings), say)
 
     def run(specs: list[TrialSpec], stage: str) -> dict[str, TrialRecord]:
@@ -102,6 +112,12 @@ def run_campaign(
     by_arm = {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
     results = {arm: _score(store, campaign, arm, by_arm[arm], tasks[arm.target]) for arm in arms}
     return Outcome(results, by_arm, refused)
+
+
+def _head(campaign: Campaign, arm: Arm) -> str | None:
+    """Which of a source's outputs is carried over to the target, where there are several."""
+    unit = campaign.datasets[arm.target].card.unit
+    return head_for(campaign.nets[arm.source].heads, unit) if arm.source else None
 
 
 def _score(store: Store, campaign: Campaign, arm: Arm, records: list[TrialRecord], task: Task) -> ResultRecord:

@@ -15,12 +15,21 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method may know when it lists its configurations: never a target value."""
+    """What a method may know when it lists its configurations: never a target value.
+
+    Attributes:
+        effort: how much to try.
+        rows: of training.
+        net: what is trained from scratch.
+        source_net: what is carried over, None without a source.
+        head: of a source that answers for several properties, the one to start from.
+    """
 
     effort: Effort
     rows: int
     net: dict[str, Any]
     source_net: dict[str, Any] | None
+    head: str | None = None
 
 
 @dataclass(frozen=True)

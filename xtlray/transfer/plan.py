@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from xtlray.errors import RequestError
+from xtlray.nn.members import Head
 from xtlray.nn.nets import resolve_net
 from xtlray.records import TrialRecord
 from xtlray.store import canonical_json
@@ -78,12 +79,27 @@ def arms_of(settings: TransferSettings, targets: Iterable[str], sources: Iterabl
     return list(dict.fromkeys(arms))
 
 
+def head_for(heads: Sequence[Head], unit: str | None) -> str | None:
+    """The property whose output a target with this unit starts from: the first with that unit, else the first.
+
+    None where there is nothing to choose.
+    """
+    if len(heads) < 2:
+        return None
+    alike = [head.property for head in heads if unit is not None and head.unit == unit]
+    return alike[0] if alike else heads[0].property
+
+
 def configs_of(
-    arm: Arm, settings: TransferSettings, rows: int, source_nets: Mapping[str, dict[str, Any]]
+    arm: Arm,
+    settings: TransferSettings,
+    rows: int,
+    source_nets: Mapping[str, dict[str, Any]],
+    head: str | None = None,
 ) -> list[Config]:
     """The configurations that an arm's method tries on a target with this many training rows."""
     source_net = source_nets[arm.source] if arm.source else None
-    return get_method(arm.method).search(Setting(settings.effort, rows, resolve_net(settings.net), source_net))
+    return get_method(arm.method).search(Setting(settings.effort, rows, resolve_net(settings.net), source_net, head))
 
 
 def first_trials(
@@ -92,16 +108,26 @@ def first_trials(
     rows: Mapping[str, int],
     hashes: Mapping[str, str],
     source_nets: Mapping[str, dict[str, Any]],
+    heads: Mapping[Arm, str | None] | None = None,
 ) -> list[TrialSpec]:
     """Every configuration once, with the first seed: what the choice of configurations is made from.
 
     Targets with more rows come first, so that no long trial is left for the end.
+
+    Args:
+        arms: of the job.
+        settings: the job.
+        rows: of training, by target.
+        hashes: of the data, by target.
+        source_nets: descriptions of nets by `name@version`.
+        heads: where an arm's source answers for several properties, the one to start from.
     """
+    heads = heads or {}
     ordered = sorted(arms, key=lambda arm: -rows[arm.target])
     return [
         TrialSpec(arm, hashes[arm.target], config, FIRST_SEED)
         for arm in ordered
-        for config in configs_of(arm, settings, rows[arm.target], source_nets)
+        for config in configs_of(arm, settings, rows[arm.target], source_nets, heads.get(arm))
     ]
 
 

@@ -1,10 +1,13 @@
-"""`tl-finetune`: all weights of a source net carried over, then trained on the target."""
+"""`tl-finetune`: all weights of a source net carried over, then trained on the target.
+
+A source with several outputs keeps one: the configuration names its property as `head`.
+"""
 
 from __future__ import annotations
 
 import copy
 
-from xtlray.errors import RequestError
+from xtlray.errors import RequestError, unknown
 from xtlray.nn.members import NetMember
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.netfit import fit_net, net_configs
@@ -13,7 +16,8 @@ from xtlray.transfer.task import Task
 
 def search(setting: Setting) -> list[Config]:
     """The same search as the net from scratch has: equal effort on both sides."""
-    return list(net_configs(setting))
+    head = {"head": setting.head} if setting.head else {}
+    return [{**config, **head} for config in net_configs(setting)]
 
 
 def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
@@ -21,7 +25,17 @@ def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitt
     if source is None:
         raise RequestError("tl-finetune needs a source model", fix="name one: source: oqmd-elemnet")
     net = copy.deepcopy(source.net).train()
+    if source.outputs > 1:
+        net.keep_outputs([output_of(source, config.get("head"))])
     return fit_net(source.spec, net, task, config, seed)
+
+
+def output_of(source: NetMember, head: str | None) -> int:
+    """The place of a property among the source's outputs; None is the first. Raises `RequestError` for another's."""
+    names = [each.property for each in source.heads]
+    if head is not None and head not in names:
+        raise unknown("head of the source model", head, names)
+    return 0 if head is None else names.index(head)
 
 
 METHOD = Method("tl-finetune", "all weights of a source net, fine-tuned", True, True, search, fit)

@@ -1,0 +1,30 @@
+"""What every net promises, beside its features: it can be reduced to some of its outputs."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from tests import tiny
+from xtlray.nn.nets import NETS, build_net
+
+
+@pytest.mark.parametrize("rows", [[1], [2, 0]])
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_reduced_to_some_outputs_answers_as_before(name: str, rows: list[int]) -> None:
+    net = build_net(name, 86, 3, seed=0)
+    with torch.no_grad():
+        for number, weight in enumerate(net.parameters()):  # what starts at zero must not pass for carried over
+            weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+    x_BF = torch.from_numpy(tiny.inputs(4))
+    whole, less = copy.deepcopy(net), net
+    less.keep_outputs(rows)
+    with torch.inference_mode():
+        assert torch.allclose(less(x_BF), whole(x_BF)[:, rows], atol=1e-6)
+        assert not torch.allclose(less(x_BF), whole(x_BF)[:, [0]])
+    # It is the net of that many outputs: its weights can be kept, and read back, as such.
+    build_net(name, 86, len(rows), seed=1).load_state_dict(less.state_dict())
+    assert less.last.out_features == len(rows)
+    assert all(weight.requires_grad and weight.is_leaf for weight in less.parameters())
