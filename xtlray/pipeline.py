@@ -156,25 +156,39 @@ def pretrain(
     if done:
         say(f"{done} is published already")
         return done
-    dataset = open_dataset(store, settings.dataset[0], hashes[settings.dataset[0]])
+    datasets = [open_dataset(store, name, hashes[name]) for name in settings.dataset]
     result = read_result(store, run.folder, model)
     if result is None:
-        last = _train(store, attempt, settings, dataset, session, say)
-        result = score(store, last, settings.net, dataset, ENCODER)
+        last = _train(store, attempt, settings, hashes, datasets, session)
+        result = score(store, last, settings.net, datasets, ENCODER)
         store.create_json(result_key(run.folder, model), result.as_json())
         result = read_result(store, run.folder, model) or result  # another driver's, if it was faster
-    for split, count in result.skipped.items():
-        if count:
-            say(f"{count} {split} rows hold an element that the net's input cannot hold, and are not scored")
+    for name, counts in result.skipped.items():
+        for split, count in counts.items():
+            if count:
+                say(f"{count} {split} rows of {name} hold an element that the net's input cannot hold: not scored")
+    _plot_history(store, attempt, result.history, datasets)
     members, files = pack_members([load_result_net(store, result, len(ENCODER.elements))])
-    making = Making(model, run, dataset, ENCODER, members, "pretrain", result.metrics, result.history)
+    scored = [(dataset, result.metrics[dataset.card.name]) for dataset in datasets]
+    making = Making(model, run, scored, ENCODER, members, "pretrain", result.history)
     ref = publish(store, run.id, model, None, files, card_maker(making))
-    val = result.metrics.get("val")
-    if val and val.mae is not None:
-        move_best(store, ref, val.mae, dataset.card.split_id, PROTOCOL)
-    errors = ", ".join(f"{split} MAE {m.mae:.4g}" for split, m in result.metrics.items() if m.mae is not None)
-    say(f"published {ref}: {errors} {dataset.card.unit or ''}".rstrip())
+    first, metrics = scored[0]
+    if "val" in metrics and metrics["val"].mae is not None:
+        move_best(store, ref, metrics["val"].mae, first.card.split_id, PROTOCOL)
+    for dataset, by_split in scored:
+        errors = ", ".join(f"{split} MAE {m.mae:.4g}" for split, m in by_split.items() if m.mae is not None)
+        say(f"published {ref}: {dataset.card.name} {errors} {dataset.card.unit or ''}".rstrip())
     return ref
+
+
+def _plot_history(
+    store: Store, attempt: Attempt, history: Sequence[dict[str, Any]], datasets: Sequence[Dataset]
+) -> None:
+    from xtlray.report.history import history_plot
+
+    picture = history_plot(history, [(dataset.card.label, dataset.card.unit) for dataset in datasets])
+    if picture:
+        store.create(f"{attempt.folder}/history.svg", picture.encode())
 
 
 def _train(

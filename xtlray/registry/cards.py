@@ -72,6 +72,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             members=list(making.members),
             method=making.method,
             source_model=f"{source.name}@{source.version}" if source else None,
+            copied_from=None,
             lineage=[*({**own, "dataset": card.name, "data_hash": card.data_hash} for card in cards), *before],
             dataset=first.dataset,
             metrics=first.metrics,

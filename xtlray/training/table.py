@@ -56,7 +56,8 @@ class Resident:
         """What is left of the present epoch: shuffled and cut on the device, each batch shared among the workers."""
         left = epoch_order(len(self), seed, state.epoch)[state.row :].to(self.device)
         for rows in left.split(batch) if len(left) else ():  # split makes one empty batch of nothing
-            yield Batch(*self.take(ranks.share(rows)), len(rows))
+            x_BF, y_BP = self.take(ranks.share(rows))
+            yield Batch(x_BF, y_BP, len(rows))
 
 
 @dataclass(frozen=True)
