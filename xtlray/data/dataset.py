@@ -94,14 +94,19 @@ class Dataset:
             if part.split != split:
                 continue
             key = f"{self.folder}/{part.file}"
-            try:
-                yield part, self.store.get(key), key
-            except MissingKeyError as error:
-                raise StoreError(
-                    f"A shard of {self.card.name} is missing",
-                    got=f"{key} in {self.store.url}",
-                    fix="remove the dataset's folder and fetch or ingest it again",
-                ) from error
+            yield part, get_shard(self.store, key), key
+
+
+def get_shard(store: Store, key: str) -> bytes:
+    """The bytes of the shard `key`. Raises `StoreError` where it is missing."""
+    try:
+        return store.get(key)
+    except MissingKeyError as error:
+        raise StoreError(
+            f"A shard of {'/'.join(key.split('/')[1:3])} is missing",
+            got=f"{key} in {store.url}",
+            fix="remove the dataset's folder and fetch or ingest it again",
+        ) from error
 
 
 def open_dataset(store: Store, name: str, data_hash: str | None = None) -> Dataset:

@@ -52,7 +52,7 @@ def join(datasets: Sequence[Dataset], split: Split, encoder: FractionEncoder) ->
     Raises:
         StoreError: a shard is missing or damaged.
     """
-    held_out = _held_out(datasets) if split == "train" else frozenset()
+    held_out = held_out_keys(datasets) if split == "train" else frozenset()
     pieces, values, skipped, withheld = [], [], [], []
     for dataset in datasets:
         rows = dataset.rows(split)
@@ -74,7 +74,7 @@ def join(datasets: Sequence[Dataset], split: Split, encoder: FractionEncoder) ->
     return Joined(*compact(found.take(first), encoder), y_BP, tuple(skipped), tuple(withheld))
 
 
-def _held_out(datasets: Sequence[Dataset]) -> frozenset[bytes]:
+def held_out_keys(datasets: Sequence[Dataset]) -> frozenset[bytes]:
     """The compositions that some dataset validates or tests on, where another might train on them."""
     if len(datasets) < 2 or all(dataset.card.split_protocol == Protocol.POOL for dataset in datasets):
         return frozenset()  # pools are cut alike

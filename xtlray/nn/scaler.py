@@ -21,11 +21,14 @@ class TargetScaler:
     @classmethod
     def fit(cls, y_BP: NDArray[np.float64]) -> TargetScaler:
         """Mean and standard deviation of each column; missing labels (NaN) do not count."""
-        mean = np.nanmean(y_BP, axis=0)
-        scale = np.nanstd(y_BP, axis=0)
+        return cls.of_moments(np.nanmean(y_BP, axis=0), np.nanstd(y_BP, axis=0))
+
+    @classmethod
+    def of_moments(cls, mean_P: NDArray[np.float64], spread_P: NDArray[np.float64]) -> TargetScaler:
+        """From the mean and the standard deviation of each property's training rows."""
         # A spread below the rounding of the values themselves is a constant, not a scale.
-        flat = scale <= 1e-12 * np.abs(mean)
-        return cls(tuple(map(float, mean)), tuple(map(float, np.where(flat, 1.0, scale))))
+        flat = spread_P <= 1e-12 * np.abs(mean_P)
+        return cls(tuple(map(float, mean_P)), tuple(map(float, np.where(flat, 1.0, spread_P))))
 
     def transform(self, y_BP: NDArray[np.float64]) -> NDArray[np.float64]:
         """Physical → scaled."""
