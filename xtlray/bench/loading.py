@@ -6,15 +6,32 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import Field, PositiveInt
+
+from xtlray.bench.bench import Bench, Place
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.ingest import About, Provenance, ingest_table
 from xtlray.data.splits import Protocol
 from xtlray.errors import RequestError
 from xtlray.records import SPLITS
+from xtlray.settings import Settings
 from xtlray.store import Store
+
+
+class LoadingSettings(Settings):
+    """Settings of the loading benchmark."""
+
+    bench: Literal["loading"]
+    dataset: tuple[str, ...] = Field(min_length=1, description="datasets to measure on")
+    repeats: PositiveInt = Field(5, description="how often; the figures are medians")
+
+
+def measure(place: Place, settings: LoadingSettings) -> dict[str, Any]:
+    """The figures of `loading`."""
+    return loading(place.store, settings.dataset, settings.repeats)
 
 
 def loading(store: Store, dataset_names: Sequence[str], repeats: int = 5) -> dict[str, Any]:
@@ -88,3 +105,6 @@ def _seconds(work: Callable[[], Any], repeats: int) -> list[float]:
         work()
         found.append(time.perf_counter() - start)
     return found
+
+
+BENCH = Bench(LoadingSettings, measure)

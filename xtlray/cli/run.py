@@ -201,7 +201,7 @@ def _show(ctx: Context, finished: Finished) -> None:
     if results:
         ctx.emit(board_rows(results), BOARD, title="Leaderboard of this run (errors in each target's unit)")
     elif "bench" in finished.extra:
-        ctx.emit(finished.extra["bench"], title="Measured")
+        _show_bench(ctx, {**finished.extra["bench"], "bench_file": finished.extra["bench_file"]})
     minutes = finished.seconds / 60
     ctx.progress(f"\n{finished.run}: {finished.status}, attempt {finished.attempt}, {minutes:.1f} minutes")
     ctx.progress(f"its files: {ctx.store.url_of('runs/' + finished.run)}")
@@ -211,6 +211,18 @@ def _show(ctx: Context, finished: Finished) -> None:
         ctx.progress("\nTo try next:")
         for line in _next_steps(ctx, finished.models):
             ctx.progress(f"  {line}")
+
+
+def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
+    """The figures of a benchmark; for people, what is a table in itself stands below them."""
+    tables = {
+        name: value
+        for name, value in figures.items()
+        if ctx.format == "table" and isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    ctx.emit({name: value for name, value in figures.items() if name not in tables}, title="Measured")
+    for name, rows in tables.items():
+        ctx.emit(rows, title=f"\n{name}")
 
 
 def _next_steps(ctx: Context, models: list[str]) -> list[str]:

@@ -84,6 +84,8 @@ def held_out_keys(datasets: Sequence[Dataset]) -> frozenset[bytes]:
 
 def _rows_of(found: Compositions, lengths: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The joined row of each entry, and the first entry of each joined row."""
+    if len(lengths) == 1:  # each entry is a row: no dictionary of millions of compositions
+        return np.arange(len(found)), np.arange(len(found))
     codes: dict[tuple[bytes, int], int] = {}
     row_of = np.empty(len(found), np.int64)
     first: list[int] = []

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from xtlray.bench.loading import loading
+from xtlray.bench.bench import Bench, Place
 from xtlray.data.dataset import open_dataset
 from xtlray.errors import unknown
 from xtlray.kinds.kind import Context, Kind, Outcome, Resolved, Say
 from xtlray.settings import Settings
 from xtlray.store import Store
 
-BENCHES: dict[str, Callable[..., dict[str, Any]]] = {"loading": loading}
+# Module and attribute, imported when a job names it: what one of them needs, the others need not wait for.
+BENCHES: dict[str, str] = {
+    "loading": "xtlray.bench.loading:BENCH",
+    "pretrain": "xtlray.bench.pretrain:BENCH",
+}
+
+
+def get_bench(name: str) -> Bench:
+    """The benchmark of that name. Raises `UnknownNameError` with the nearest names."""
+    if name not in BENCHES:
+        raise unknown("bench", name, BENCHES)
+    module, _, attribute = BENCHES[name].partition(":")
+    bench: Bench = getattr(import_module(module), attribute)
+    return bench
 
 
 class BenchSettings(Settings):
-    """A measurement and what to measure it on."""
+    """Which benchmark; the rest of the keys is its own."""
 
     bench: str = Field(description="what to measure: " + ", ".join(BENCHES))
-    dataset: tuple[str, ...] = Field(min_length=1, description="datasets to measure on")
-    repeats: PositiveInt = Field(5, description="how often; the figures are medians")
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], where: str) -> Any:
+        """The settings of the benchmark that is named. Raises `RequestError` as `Settings.parse` does."""
+        chosen = super().parse({key: value[key] for key in ("bench",) if key in value}, where)
+        return get_bench(chosen.bench).settings.parse(value, where)
 
 
-def resolve(store: Store, name: str, settings: BenchSettings, announce: Say) -> Resolved:
+def resolve(store: Store, name: str, settings: Any, announce: Say) -> Resolved:
     """Look up the data."""
-    if settings.bench not in BENCHES:
-        raise unknown("bench", settings.bench, BENCHES)
     data = {each: open_dataset(store, each).card.data_hash for each in settings.dataset}
     identity = {"kind": "bench", "name": name, **settings.identity(), "data": data}
     return Resolved("bench", name, settings, identity, {"data": data})
@@ -42,7 +58,8 @@ def plan(store: Store, job: Resolved) -> dict[str, Any]:
 
 def execute(context: Context, job: Resolved) -> Outcome:
     """Measure, and leave the figures beside the attempt."""
-    figures = BENCHES[job.settings.bench](context.store, job.settings.dataset, job.settings.repeats)
+    place = Place(context.store, context.attempt.folder, context.session, context.say)
+    figures = get_bench(job.settings.bench).measure(place, job.settings)
     key = f"{context.attempt.folder}/bench.json"
     context.store.create_json(key, figures)
     return Outcome(extra={"bench": figures, "bench_file": context.store.url_of(key)})

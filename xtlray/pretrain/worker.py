@@ -24,6 +24,7 @@ from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore, save_checkpoint
 from xtlray.pretrain.gauges import Gauges
+from xtlray.pretrain.timing import Timing
 from xtlray.store import Store
 from xtlray.training.loop import Recipe, fit, make_optimizer
 from xtlray.training.memory import keep_freed_memory
@@ -94,9 +95,10 @@ def _train(worker: WorkerConfig) -> None:
     net = build_net(worker.net, train.features, len(scaler.mean), worker.recipe.seed).to(ranks.device)
     optimizer = make_optimizer(net, worker.recipe)
     state = resume(store, worker, net, optimizer, ranks)
-    gauges = Gauges(worker.run.removeprefix("runs/"))
+    gauges, timing = Gauges(worker.run.removeprefix("runs/")), Timing()
 
     def epoch_end(now: LoopState) -> bool:
+        timing.epoch_end()
         # In the store before Ray is told of it: what Ray knows of can then always be picked up.
         if ranks.rank == 0:
             save_checkpoint(store, worker.attempt, net, optimizer, now, scaler.as_json())
@@ -104,7 +106,9 @@ def _train(worker: WorkerConfig) -> None:
         ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
         return False
 
-    fit(net, train, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+    feed = timing.watch(train)
+    fit(net, feed, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+    timing.keep(store, worker.attempt, ranks)
 
 
 def load_tables(
