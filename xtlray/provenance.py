@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -71,3 +72,9 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "executable": Path(sys.executable).name,
     }
+
+
+def scratch() -> Path:
+    """This user's folder on this machine for what need not last. Short, for a socket's path has 107 characters."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"xtlray-{user}"

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,12 @@ def run_job(store: Store, job: Resolved, again: bool, say: Say) -> Finished:
             outcome = kind.execute(Context(store, attempt, session, say), job)
     except WorkError:
         # Another driver of this run may have finished it, and cleared away what this one was still reading.
-        other = run.outcome(store)
-        if other is None:
+        with suppress(StoreError):  # which must not hide what ended the attempt
+            before = run.outcome(store)
+        if before is None:
             raise
-        say(f"{run.id} was finished meanwhile by attempt {other['attempt']}")
-        return _finished(run, other)
+        say(f"{run.id} was finished meanwhile by attempt {before['attempt']}")
+        return _finished(run, before)
     value = {
         "status": "failed" if outcome.failed else "done",
         "attempt": attempt.number,

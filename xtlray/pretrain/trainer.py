@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from xtlray import provenance
 from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
 from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint
+from xtlray.pretrain.rescue import bring_back
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.pretrain.worker import WorkerConfig, train_worker
 from xtlray.store import Store
@@ -74,6 +77,7 @@ def run_training(
     Raises:
         WorkError: the workers failed more often than they may, or training diverged.
     """
+    bring_back(store, run, attempt)
     found = newest_checkpoint(store, run)
     if found and found.state.epoch >= settings.epochs:
         return found  # only what comes after training is left to do
@@ -91,7 +95,19 @@ def run_training(
         recipe,
         scale.cpus,
     )
-    trainer = TorchTrainer(
+    done = found.state.epoch if found else 0
+    if done:
+        log.info("going on after epoch %d of %d", done, settings.epochs)
+    with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as folder:
+        _fit(_trainer(worker, scale, folder))
+    last = newest_checkpoint(store, run)
+    if last is None or last.state.epoch < settings.epochs:
+        raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
+    return last
+
+
+def _trainer(worker: WorkerConfig, scale: Scale, folder: str) -> TorchTrainer:
+    return TorchTrainer(
         train_worker,
         train_loop_config={"worker": worker},
         scaling_config=ScalingConfig(
@@ -100,19 +116,24 @@ def run_training(
             resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
         ),
         torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
-        run_config=RunConfig(
-            name="train", storage_path=store.url_of(f"{attempt}/ray"), failure_config=FailureConfig(MAX_FAILURES)
-        ),
+        run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(MAX_FAILURES)),
     )
-    done = found.state.epoch if found else 0
-    if done:
-        log.info("going on after epoch %d of %d", done, settings.epochs)
-    with EpochWatch(store, attempt, on_epoch, told=done):
-        _fit(trainer)
-    last = newest_checkpoint(store, run)
-    if last is None or last.state.epoch < settings.epochs:
-        raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
-    return last
+
+
+@contextmanager
+def _ray_files(store: Store, attempt: str) -> Iterator[str]:
+    """Where Ray Train keeps files of its own: written as it starts, for our reports carry no checkpoint; never read.
+
+    It would not wait for a store that is out of reach, and make a folder that has vanished anew. So on one machine
+    they lie in a folder there, which goes with the training. Several must all reach them: there it is the store.
+    """
+    if sum(bool(node["Alive"]) for node in ray.nodes()) > 1:
+        yield store.url_of(f"{attempt}/ray")
+        return
+    scratch = provenance.scratch()
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="train-", dir=scratch, ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def _fit(trainer: TorchTrainer) -> None:
@@ -170,19 +191,24 @@ class EpochWatch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
+        if kind is not None and not issubclass(kind, Exception):
+            return  # Ctrl-C is not to wait, perhaps for a store that is gone
         self._thread.join()
         self._tell()
 
     def _watch(self) -> None:
         while not self._stop.wait(self.every):
-            try:
-                self._tell()
-            except StoreError as error:  # the training itself is not ours to end
-                log.debug("progress is not known: %s", error)
+            self._tell()
 
     def _tell(self) -> None:
+        try:
+            self._tell_newest()
+        except StoreError as error:  # the training itself is not ours to end, nor to hide what ended it
+            log.debug("progress is not known: %s", error)
+
+    def _tell_newest(self) -> None:
         steps = self.store.children(f"{self.folder}/checkpoints")
         if not steps or not self.store.exists(f"{self.folder}/checkpoints/{steps[-1]}/state.json"):
             return

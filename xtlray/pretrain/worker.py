@@ -19,13 +19,15 @@ from torch.nn.parallel import DistributedDataParallel
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import open_dataset
 from xtlray.data.joined import join
-from xtlray.errors import StoreError, WorkError
+from xtlray.errors import StoreError, StoreGoneError, WorkError
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
-from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore, save_checkpoint
+from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore
 from xtlray.pretrain.gauges import Gauges
+from xtlray.pretrain.rescue import last_good, save_or_rescue
 from xtlray.pretrain.timing import Timing
 from xtlray.store import Store
+from xtlray.training.divergence import DivergedError, with_checkpoint
 from xtlray.training.loop import Recipe, fit, make_optimizer
 from xtlray.training.memory import keep_freed_memory
 from xtlray.training.metrics import MeanErrors
@@ -80,6 +82,8 @@ def train_worker(config: dict[str, Any]) -> WorkError | None:
     """
     try:
         _train(config["worker"])
+    except StoreGoneError as error:
+        return error  # it was waited for already
     except StoreError:
         raise  # perhaps of one worker only: Ray starts the group again, when the store may be back
     except WorkError as error:
@@ -100,14 +104,20 @@ def _train(worker: WorkerConfig) -> None:
     def epoch_end(now: LoopState) -> bool:
         timing.epoch_end()
         # In the store before Ray is told of it: what Ray knows of can then always be picked up.
+        lost = None
         if ranks.rank == 0:
-            save_checkpoint(store, worker.attempt, net, optimizer, now, scaler.as_json())
+            lost = save_or_rescue(store, worker.attempt, net, optimizer, now, scaler.as_json())
             gauges.tell(now.history[-1])
+        if any(ranks.sum([float(lost is not None)])):  # all end together, none is left waiting
+            raise lost or WorkError("The first worker could not write its checkpoint")
         ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
         return False
 
     feed = timing.watch(train)
-    fit(net, feed, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+    try:
+        fit(net, feed, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+    except DivergedError as error:
+        raise with_checkpoint(error, last_good(store, worker.run)) from error
     timing.keep(store, worker.attempt, ranks)
 
 

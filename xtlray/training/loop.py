@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from xtlray.errors import WorkError
+from xtlray.training.divergence import refuse_divergence
 from xtlray.training.metrics import MeanErrors
 from xtlray.training.precision import Precision, autocast, resolve_precision
 from xtlray.training.ranks import Ranks
@@ -61,7 +61,7 @@ def fit(
         epoch_end: called after each epoch with the state; returns whether to stop.
 
     Raises:
-        WorkError: the loss is no longer a number.
+        DivergedError: the loss is no longer a number, or has exploded.
     """
     ranks, state = ranks or Ranks(), state or LoopState()
     module = ranks.wrap(net)
@@ -138,14 +138,10 @@ def close(
     # A worker without rows joins the sums with zeros; how wide they are, all know from the net's outputs.
     summed = ranks.sum([value for column in columns for value in (column or [0.0] * width)])
     total, count, val_total, val_count = (summed[i * width : (i + 1) * width] for i in range(4))
-    if not all(map(math.isfinite, summed)):  # the last step's damage shows in the validation error
-        raise WorkError(
-            "Training has diverged: the loss is not a number any more",
-            got=f"epoch {state.epoch + 1}, learning rate {optimizer.param_groups[0]['lr']:.3g}",
-            fix="lower lr, or look for extreme target values with `xtlray data show`",
-        )
     losses, vals = _means(total, count), _means(val_total, val_count)
-    return {"loss": losses[0], "val": vals[0], **({"losses": losses, "vals": vals} if width > 1 else {})}
+    entry = {"loss": losses[0], "val": vals[0], **({"losses": losses, "vals": vals} if width > 1 else {})}
+    refuse_divergence(entry, state.history, net, state.epoch + 1, optimizer.param_groups[0]["lr"])
+    return entry
 
 
 def _means(totals: Sequence[float], counts: Sequence[float]) -> list[float | None]:
