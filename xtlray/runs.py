@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -64,6 +65,28 @@ def _latest(store: Store, base: str) -> int:
     while store.exists(f"runs/{base if number == 0 else f'{base}-{number + 1}'}/job.yaml"):
         number += 1
     return number
+
+
+def left_behind(store: Store, run: Run, name: str) -> dict[str, list[str]]:
+    """Unfinished runs of this very job on other data: run id → the datasets that have changed since it began.
+
+    Args:
+        store: where runs lie.
+        run: the job's run on the data of today.
+        name: of the job.
+    """
+    found = {}
+    for other in store.children("runs"):
+        if other == run.id or not re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{8}}(-\d+)?", other):
+            continue
+        job = f"runs/{other}/job.yaml"
+        if Run(other, {}).outcome(store) is not None or not store.exists(job):
+            continue
+        before, today = yaml.safe_load(store.get(job)), dict(run.identity)
+        old, new = before.pop("data", {}), today.pop("data", {})
+        if before == today and old != new:
+            found[other] = sorted(each for each in {*old, *new} if old.get(each) != new.get(each))
+    return found
 
 
 @dataclass(frozen=True)

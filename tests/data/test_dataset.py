@@ -93,3 +93,12 @@ def test_a_damaged_card_is_named(store, dataset):
     store.delete([key])
     with pytest.raises(StoreError, match=r"card\.json"):
         open_dataset(store, "user/gap")
+
+
+def test_a_card_that_contradicts_its_shards_is_named(store, dataset):
+    key = f"{dataset.folder}/card.json"
+    card = store.get_json(key)
+    store.delete([key])
+    store.create_json(key, {**card, "rows": card["rows"] + 1})
+    with pytest.raises(StoreError, match=rf"contradicts itself.*{key}.*8 rows, 7 in its shards"):
+        open_dataset(store, "user/gap")

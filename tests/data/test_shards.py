@@ -1,10 +1,14 @@
 """Shards: canonical order, hashes that do not depend on the route, one split per file, the same bytes each time."""
 
 import hashlib
+import io
+import math
 import random
+import re
 import struct
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,6 +16,7 @@ from xtlray.chem.formula import parse
 from xtlray.data import shards
 from xtlray.data.shards import KeptRows
 from xtlray.errors import StoreError
+from xtlray.records import Part
 
 ROWS = [  # side, formula, value: in canonical order
     (2, "C", 5.0),
@@ -100,3 +105,83 @@ def test_a_damaged_shard_is_named():
     files, parts = shards.write(kept(ROWS))
     with pytest.raises(StoreError, match=r"damaged.*datasets/a/b/part-00000\.parquet"):
         shards.read(files[parts[0].file][:-1] + b"x", parts[0], "datasets/a/b/part-00000.parquet")
+
+
+# --- files that are no shards, though their SHA-256 is the one in the card ------------------------------------------
+
+GOOD = {
+    "split": pa.array(["test", "test"]),
+    "formula": pa.array(["C", "LiF"]),
+    "value": pa.array([5.0, -1.5]),
+    "z": pa.array([[6], [3, 9]], pa.list_(pa.uint8())),
+    "fraction": pa.array([[1.0], [0.5, 0.5]], pa.list_(pa.float32())),
+}
+EMPTY = {name: column.slice(0, 0) for name, column in GOOD.items()}
+
+
+def written(columns, rows=None):
+    """A shard of these columns, and an entry of a card that its hash fits."""
+    table, sink = pa.table(columns), io.BytesIO()
+    pq.write_table(table, sink)
+    return entry(sink.getvalue(), len(table) if rows is None else rows)
+
+
+def entry(data, rows=2):
+    return data, Part(file="p.parquet", split="test", rows=rows, sha256=hashlib.sha256(data).hexdigest())
+
+
+def without(*names):
+    return {name: column for name, column in GOOD.items() if name not in names}
+
+
+def test_what_the_refusals_start_from_is_good():
+    value_B, compositions = shards.read(*written(GOOD), "key")
+    assert value_B.tolist() == [5.0, -1.5]
+    assert compositions.elements(1) == ["Li", "F"]
+
+
+CASES = {
+    "0 bytes": (entry(b""), "is empty.*0 bytes"),
+    "no rows": (written(EMPTY), "is empty.*no rows"),
+    "no Parquet": (entry(b"formula,value\nC,5"), "cannot be read as Parquet.*17 bytes"),
+    "cut off": (entry(written(GOOD)[0][:-40]), "cannot be read as Parquet"),
+    "fewer rows": (written(GOOD, rows=3), "another number of rows.*2 rows, and the card speaks of 3"),
+    "a column missing": (written(without("fraction")), "another schema.*fraction is missing"),
+    "two columns missing": (written(without("split", "z")), "another schema.*split is missing; z is missing"),
+    "a column too many": (written({**GOOD, "weight": pa.array([1, 2])}), "another schema.*weight does not belong"),
+    "values as text": (
+        written({**GOOD, "value": pa.array(["5.0", "-1.5"])}),
+        "another schema.*value is string, not double",
+    ),
+    "values in float32": (
+        written({**GOOD, "value": GOOD["value"].cast(pa.float32())}),
+        "another schema.*value is float, not double",
+    ),
+    "elements as numbers": (
+        written({**GOOD, "z": pa.array([[6], [3, 9]])}),
+        "another schema.*z is list of int64, not list of uint8",
+    ),
+    "a null": (written({**GOOD, "value": pa.array([5.0, None])}), "has gaps.*1 in value"),
+    "a value that is no number": (written({**GOOD, "value": pa.array([5.0, math.nan])}), "no numbers.*1 of them"),
+    "an element without a fraction": (
+        written({**GOOD, "fraction": pa.array([[1.0], [1.0]], pa.list_(pa.float32()))}),
+        "elements without fractions",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_no_shard_is_refused_by_name_and_difference(case):
+    (data, part), message = CASES[case]
+    with pytest.raises(StoreError, match=r"datasets/a/b/p\.parquet") as told:
+        shards.read(data, part, "datasets/a/b/p.parquet")
+    assert re.search(message, str(told.value)), told.value
+
+
+def test_a_shard_that_was_cut_off_after_its_card_was_written():
+    data, part = written(GOOD)
+    for left in (b"", data[:100]):
+        with pytest.raises(StoreError, match=rf"damaged.*key: {len(left)} bytes"):
+            shards.read(left, part, "key")
+        with pytest.raises(StoreError, match="damaged"):
+            shards.read_formulas(left, part, "key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 
 from tests import tiny
-from xtlray.errors import RequestError, UnknownNameError, WorkError
+from xtlray.errors import RequestError, StoreGoneError, UnknownNameError, WorkError
 from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Kind, Outcome, Resolved
 from xtlray.kinds.runner import override, read_job, resolve_job, run_job
@@ -263,6 +264,7 @@ class Told(Settings):
 def kind(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A kind of job without Ray; the dictionary says how it goes."""
     how: dict[str, Any] = {"calls": 0, "always_new": False, "outcome": Outcome(models=["m@1"], extra={"figure": 7})}
+    how["data"] = {}
 
     def execute(context: Context, job: Resolved) -> Outcome:
         how["calls"] += 1
@@ -272,7 +274,7 @@ def kind(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return how["outcome"]
 
     def resolve(store: Store, name: str, settings: Told, announce: Any) -> Resolved:
-        return Resolved("told", name, settings, {"kind": "told", "name": name, **settings.identity()})
+        return Resolved("told", name, settings, {"kind": "told", "name": name, **settings.identity(), **how["data"]})
 
     how["kind"] = lambda: Kind("told", "", Told, resolve, lambda store, job: {}, execute, how["always_new"])
     monkeypatch.setattr("xtlray.kinds.runner.get_kind", lambda name: how["kind"]())
@@ -309,6 +311,40 @@ def test_a_run_that_broke_is_tried_again(store: Store, kind: dict[str, Any]) -> 
     environment = store.get_json(f"{folder}/environment.json")
     assert environment["resources"]["cores"] >= 1
     assert environment["started"]
+
+
+def test_data_that_changed_since_an_unfinished_run_began_are_named(
+    store: Store, kind: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind["data"] = {"data": {"user/gap": "abc", "user/klu": "abc"}}
+    good, kind["outcome"] = kind["outcome"], WorkError("it broke")
+    for _ in range(2):  # the second goes on, on the same data
+        with pytest.raises(WorkError):
+            run(store)
+    before = store.children("runs")[0]
+    assert "changed since" not in capsys.readouterr().out
+    kind["data"], kind["outcome"] = {"data": {"user/gap": "def", "user/klu": "abc"}}, good
+    after = run(store)
+    assert (after["run"] != before, after["attempt"]) == (True, 1)
+    told = capsys.readouterr().out
+    assert f"user/gap changed since {before} began: that run stays unfinished, {after['run']} starts anew" in told
+
+
+def test_a_store_that_is_gone_does_not_hide_what_ended_a_run(
+    store: Store, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise StoreGoneError("gone")
+
+    def execute(*_: Any) -> Outcome:
+        for name in ("get", "exists", "create"):
+            monkeypatch.setattr(Store, name, gone)
+        raise WorkError("it broke")
+
+    whole = kind["kind"]()
+    kind["kind"] = lambda: replace(whole, execute=execute)
+    with pytest.raises(WorkError, match="it broke"):
+        run(store)
 
 
 def test_a_run_without_some_of_its_models_has_failed(store: Store, kind: dict[str, Any]) -> None:

@@ -155,6 +155,13 @@ def _open(store: Store, name: str, data_hash: str | None) -> Dataset | None:
     if data_hash is not None and not store.exists(key):
         return None
     card = DatasetCard.read(store.get_json(key), key)
+    counted = sum(part.rows for part in card.parts)
+    if counted != card.rows:
+        raise StoreError(
+            "A dataset's card contradicts itself",
+            got=f"{key} in {store.url}: {card.rows:,} rows, {counted:,} in its shards",
+            fix="remove the dataset's folder and fetch or ingest it again",
+        )
     latest = pointer.ingest if pointer and pointer.data_hash == wanted else card.ingest
     return Dataset(store, card, latest)
 

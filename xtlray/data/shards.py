@@ -22,6 +22,13 @@ from xtlray.records import SPLITS, Part, Split
 
 ROWS_PER_PART = 65_536
 SPLIT_ID_LENGTH = 12
+COLUMNS = {  # of a shard, and their types; see `_type`
+    "split": "string",
+    "formula": "string",
+    "value": "double",
+    "z": "list of uint8",
+    "fraction": "list of float",
+}
 
 
 @dataclass(frozen=True)
@@ -123,11 +130,15 @@ def read(data: bytes, part: Part, where: str) -> tuple[np.ndarray, Compositions]
         where: its key, for the message.
 
     Raises:
-        StoreError: the bytes are not those that the card speaks of.
+        StoreError: the bytes are not those that the card speaks of, or hold something else than rows of a dataset.
     """
     table = _table(data, part, where, ["value", "z", "fraction"])
-    z, fraction = _flat(table["z"]), _flat(table["fraction"])
-    return table["value"].to_numpy(), Compositions(z[0], z[1], fraction[1])
+    value_B, z, fraction = table["value"].to_numpy(), _flat(table["z"]), _flat(table["fraction"])
+    if not np.isfinite(value_B).all():
+        raise _refusal("holds values that are no numbers", where, f"{(~np.isfinite(value_B)).sum()} of them")
+    if not np.array_equal(z[0], fraction[0]):
+        raise _refusal("holds elements without fractions, or fractions without elements", where, "z against fraction")
+    return value_B, Compositions(z[0], z[1], fraction[1])
 
 
 def read_formulas(data: bytes, part: Part, where: str) -> list[str]:
@@ -137,12 +148,46 @@ def read_formulas(data: bytes, part: Part, where: str) -> list[str]:
 
 def _table(data: bytes, part: Part, where: str, columns: list[str]) -> Any:
     if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise StoreError(
-            "A shard of a dataset is damaged",
-            got=f"{where}: its SHA-256 is not the one in the card",
-            fix="remove the dataset's folder and fetch or ingest it again",
-        )
-    return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+        raise _refusal("is damaged", where, f"{len(data):,} bytes, whose SHA-256 is not the one in the card")
+    try:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            differs = _differences(file.schema_arrow)
+            if differs:
+                raise _refusal("has another schema", where, differs)
+            if file.metadata.num_rows != part.rows:
+                rows = f"{file.metadata.num_rows:,} rows, and the card speaks of {part.rows:,}"
+                raise _refusal("has another number of rows", where, rows)
+            table = file.read(columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        what = "cannot be read as Parquet" if data else "is empty"
+        raise _refusal(what, where, f"{len(data):,} bytes: {str(error).splitlines()[0]}") from error
+    if not len(table):
+        raise _refusal("is empty", where, "no rows")
+    missing = [f"{table[name].null_count:,} in {name}" for name in columns if table[name].null_count]
+    if missing:
+        raise _refusal("has gaps", where, f"nulls: {', '.join(missing)}")
+    return table
+
+
+def _differences(schema: pa.Schema) -> str:
+    """How a shard's columns differ from `COLUMNS`, in words; empty where they do not."""
+    found = {name: _type(schema.field(name).type) for name in schema.names}
+    words = [f"{name} is missing" for name in COLUMNS if name not in found]
+    words += [f"{name} is {found[name]}, not {kind}" for name, kind in COLUMNS.items() if found.get(name, kind) != kind]
+    return "; ".join([*words, *(f"{name} does not belong there" for name in found if name not in COLUMNS)])
+
+
+def _type(kind: pa.DataType) -> str:
+    """A column's type in one spelling, however its strings are encoded and its lists' items are called."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind):
+        inner = _type(kind.value_type)
+        return f"list of {inner}" if pa.types.is_list(kind) else inner
+    return str(kind)
+
+
+def _refusal(what: str, where: str, got: str) -> StoreError:
+    fix = "remove the dataset's folder and fetch or ingest it again"
+    return StoreError(f"A shard of a dataset {what}", got=f"{where}: {got}", fix=fix)
 
 
 def _flat(column: Any) -> tuple[np.ndarray, np.ndarray]:

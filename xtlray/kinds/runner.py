@@ -20,7 +20,7 @@ from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Resolved, Say
 from xtlray.names import PART
 from xtlray.pipeline import RaySession
-from xtlray.runs import Attempt, Run, new_attempt, now, open_run
+from xtlray.runs import Attempt, Run, left_behind, new_attempt, now, open_run
 from xtlray.store import Store
 
 log = logging.getLogger("xtlray")
@@ -122,6 +122,10 @@ def run_job(store: Store, job: Resolved, again: bool, say: Say) -> Finished:
         ended = "is done" if before["status"] == "done" else "has failed"
         say(f"{run.id} {ended} already (run it anew with --again)")
         return _finished(run, before)
+    if not store.numbers(f"{run.folder}/attempts"):
+        for other, datasets in left_behind(store, run, job.name).items():
+            changed = " and ".join(datasets)
+            say(f"{changed} changed since {other} began: that run stays unfinished, {run.id} starts anew")
     environment = {**provenance.environment(), "started": now(), "resources": _resources(job)}
     attempt = new_attempt(store, run, environment)
     say(f"{run.id}, attempt {attempt.number}")
