@@ -92,11 +92,29 @@ def test_mixing_of_nothing_is_nothing() -> None:
 
 
 def test_the_buffer_mixes_far_and_stays_small() -> None:
-    """Rows that came together go far apart, and what is given away at a time is bounded."""
-    given = list(mix(blocks([50] * 40), seed=0, epoch=0, rank=0, buffer_rows=400))
-    assert max(len(block.z_BK) for block in given) <= 400
+    """Rows that came together go far apart; no more are taken in than the buffer holds."""
+    came = 0
+
+    def counted() -> Iterator[Block]:
+        nonlocal came
+        for block in blocks([50] * 40):
+            came += len(block.z_BK)
+            yield block
+
+    given, most, gone = [], 0, 0
+    for block in mix(counted(), seed=0, epoch=0, rank=0, buffer_rows=400):
+        most = max(most, came - gone)
+        gone += len(block.z_BK)
+        given.append(block)
+    assert 400 <= most < 450
     place = np.argsort(concatenate(given).f_BK[:, 0])
     assert np.ptp(place.reshape(40, 50), axis=1).mean() > 300
+
+
+def test_the_first_rows_come_before_the_buffer_is_full() -> None:
+    source = blocks([50] * 40)
+    assert len(next(mix(source, seed=0, epoch=0, rank=0, buffer_rows=400)).z_BK) == 50
+    assert sum(len(block.z_BK) for block in source) == 2000 - 2 * 50
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"epoch": 1}, {"rank": 1}])

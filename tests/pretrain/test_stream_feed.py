@@ -208,4 +208,5 @@ def test_rows_that_another_dataset_tests_on_are_withheld(local_ray: Any, store: 
 
 def test_a_block_is_taken_column_by_column() -> None:
     block = Block(np.arange(4, dtype="u1")[:, None], np.ones((4, 1), "f4"), np.zeros((4, 1), "f4"))
-    assert block.take(slice(1, 3)).z_BK.tolist() == [[1], [2]]
+    assert block.take(np.array([2, 1])).z_BK.tolist() == [[2], [1]]
+    assert block.take(np.array([False, True, False, True])).z_BK.tolist() == [[1], [3]]
