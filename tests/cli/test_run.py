@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Store:
 def xtlray(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
     """Runs a command line on that store; steps are not timed."""
     monkeypatch.setenv("XTLRAY_STORE", str(store.local_path))
-    monkeypatch.setattr(estimate, "_step_seconds", lambda net, batch, threads: 0.01)
+    monkeypatch.setattr(estimate, "_step_seconds", lambda net, batch, threads, outputs=1: 0.01)
 
     def run(*words: Any) -> Said:
         code = main([str(word) for word in words])

@@ -17,7 +17,7 @@ from xtlray.training.table import Table
 
 
 def table(rows: int = 24) -> Table:
-    return Table.of(tiny.inputs(rows), torch.arange(rows)[:, None])
+    return Table.of(tiny.inputs(rows), torch.linspace(-1, 1, rows)[:, None])
 
 
 def test_a_watched_feed_is_the_same_feed() -> None:
@@ -59,7 +59,8 @@ def test_what_is_kept(store: Store) -> None:
     assert started <= kept["first_step"] <= kept["epoch_ends"][0]
     assert len(kept["epoch_ends"]) == tiny.RECIPE.epochs
     assert all(abs(a - b) < 1 for a, b in zip(kept["epoch_ends"], ends, strict=True))
-    assert kept["peak_rss_mb"] == [peak_rss_mb()]
+    assert len(kept["peak_rss_mb"]) == 1
+    assert 0 < kept["peak_rss_mb"][0] <= peak_rss_mb()
 
 
 def test_the_peak_of_memory_is_in_megabytes() -> None:

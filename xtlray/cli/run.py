@@ -222,7 +222,8 @@ def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
     }
     ctx.emit({name: value for name, value in figures.items() if name not in tables}, title="Measured")
     for name, rows in tables.items():
-        ctx.emit(rows, title=f"\n{name}")
+        click.echo()
+        ctx.emit(rows, title=name)
 
 
 def _next_steps(ctx: Context, models: list[str]) -> list[str]:
