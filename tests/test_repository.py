@@ -57,6 +57,8 @@ def unsafe(source: str) -> list[str]:
             found += [alias.name for alias in node.names if alias.name.split(".")[0] in PICKLE_MODULES]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PICKLE_MODULES:
             found.append(node.module or "")
+        elif isinstance(node, ast.ImportFrom):
+            found += [name for name in (f"{node.module}.{alias.name}" for alias in node.names) if name in UNSAFE_CALLS]
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             found += [called] if called in UNSAFE_CALLS or called.endswith(".to_pickle") else []
@@ -66,9 +68,11 @@ def unsafe(source: str) -> list[str]:
 
 def test_the_search_for_unsafe_code_finds_it() -> None:
     source = (
-        "import pickle\nfrom joblib import dump\nx = torch.load(f)\nnp.load(f, allow_pickle=True)\nyaml.safe_load(t)"
+        "import pickle\nfrom joblib import dump\nx = torch.load(f)\nnp.load(f, allow_pickle=True)\nyaml.safe_load(t)\n"
+        "from torch import load, save as keep, nn\nfrom safetensors.torch import load\n"
     )
-    assert sorted(unsafe(source)) == ["joblib", "np.load(allow_pickle)", "pickle", "torch.load"]
+    expected = ["joblib", "np.load(allow_pickle)", "pickle", "torch.load", "torch.load", "torch.save"]
+    assert sorted(unsafe(source)) == expected
 
 
 def test_no_pickle_and_no_code_that_is_read_from_files(root: Path) -> None:

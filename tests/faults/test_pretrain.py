@@ -1,9 +1,16 @@
 """Pretraining that is killed, interrupted, or diverges: nothing finished is lost, nothing is published twice."""
 
+import statistics
+
 import pytest
+import torch
 
 from tests.faults.harness import kill, only_run, steps_of, wait_for
+from xtlray.data.dataset import open_dataset
+from xtlray.nn.nets import build_net, resolve_net
+from xtlray.pretrain.worker import WorkerConfig, load_tables
 from xtlray.registry.versions import ModelRef, versions_of
+from xtlray.training.loop import Recipe, fit
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -24,18 +31,35 @@ def history_of(store):
     return [(entry["epoch"], entry["step"]) for entry in ModelRef(store, "source", 1).card().history]
 
 
+def final_errors(store, seeds):
+    """Validation MAE (eV/atom) after the last epoch of the same training, undisturbed and in this process."""
+    torch.set_num_threads(1)  # more of them wait for one another on a busy machine
+    name = "demo/formation_enthalpy"
+    net = resolve_net({"name": "elemnet", "hidden": [64, 32]})
+    data = ((name, open_dataset(store, name).card.data_hash),)
+    errors = []
+    for seed in seeds:
+        recipe = Recipe(EPOCHS, 2048, 1e-3, seed, precision="float32")
+        worker = WorkerConfig(store.url, "runs/none", "runs/none/attempts/1", data, net, recipe, 1)
+        train, val, scaler = load_tables(store, worker, torch.device("cpu"))
+        state = fit(build_net(net, 86, 1, seed), train, val, recipe)
+        errors.append(state.history[-1]["val"] * scaler.scale[0])
+    return errors
+
+
 WHOLE_HISTORY = [(1, 8), (2, 16), (3, 24), (4, 32), (5, 40), (6, 48)]
 
 
 def test_killed_altogether_and_resumed_by_another_number_of_workers(start, job, store):
     path = job(JOB)
-    first = start("run", path, "--set", "workers=2")
+    exact = ("--set", "precision=float32")
+    first = start("run", path, *exact, "--set", "workers=2")
     wait_for(lambda: len(steps_of(store, 1)) >= 2, "two checkpoints")
     first.kill_all()
     reached = steps_of(store, 1)[-1]
     assert reached < EPOCHS * PER_EPOCH
 
-    second = start("run", path, "--set", "workers=1")
+    second = start("run", path, *exact, "--set", "workers=1")
     resumed = wait_for(lambda: steps_of(store, 2), "a checkpoint of the second attempt")
     assert resumed[0] == reached + PER_EPOCH  # no epoch that was in the store was trained again
     answer = second.done()
@@ -46,6 +70,12 @@ def test_killed_altogether_and_resumed_by_another_number_of_workers(start, job, 
     assert store.numbers("models/source") == versions_of(store, "source") == [1]
     assert f"epoch {reached // PER_EPOCH}/6" not in second.said
     assert f"epoch {reached // PER_EPOCH + 1}/6" in second.said
+
+    undisturbed = final_errors(store, range(5))
+    spread = statistics.stdev(undisturbed)
+    final = ModelRef(store, "source", 1).card().history[-1]["val"]
+    assert abs(final - statistics.mean(undisturbed)) <= 2 * spread
+    assert abs(final - undisturbed[0]) <= 0.1 * spread  # not only as good: the same training
 
 
 def test_a_killed_worker_is_replaced_within_the_same_attempt(start, job, store):
@@ -84,5 +114,7 @@ def test_divergence_ends_at_once_with_epoch_and_learning_rate(start, job, store)
     assert "diverged" in errors[0]
     assert "epoch 1" in errors[0]
     assert "learning rate" in errors[0]
+    assert "the last good checkpoint: none yet" in errors[0]
+    assert steps_of(store, 1) == []
     assert "Traceback" not in program.said
     assert versions_of(store, "source") == []

@@ -26,9 +26,8 @@ def bring_back(away, store):
     away.rename(store.local_path)  # fails where the folder had been made anew
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_gone_for_five_seconds(start, job, store, workers):
-    program = start("run", job(JOB), "--set", f"workers={workers}")
+def test_gone_for_five_seconds(start, job, store):
+    program = start("run", job(JOB))
     wait_for(lambda: steps_of(store, 1), "a checkpoint")
     away = take_away(store)
     time.sleep(5)
@@ -41,11 +40,10 @@ def test_gone_for_five_seconds(start, job, store, workers):
     assert re.search(r"warning: the store is back after [4-9] s", program.said)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_gone_for_good(start, job, store, monkeypatch, workers):
+def test_gone_for_good(start, job, store, monkeypatch):
     path = job(JOB)
     monkeypatch.setenv("XTLRAY_STORE_PATIENCE", "3")
-    first = start("run", path, "--set", f"workers={workers}")
+    first = start("run", path, "--set", "workers=2")
     wait_for(lambda: steps_of(store, 1), "a checkpoint")
     away = take_away(store)
     began = time.monotonic()

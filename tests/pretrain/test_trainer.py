@@ -1,0 +1,74 @@
+"""Around Ray Train: where its own files lie, and that watching the epochs never gets in the way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xtlray import provenance
+from xtlray.errors import StoreGoneError, WorkError
+from xtlray.pretrain.trainer import EpochWatch, _ray_files
+from xtlray.store import Store
+
+ATTEMPT = "runs/r/attempts/1"
+
+
+@pytest.mark.parametrize("ended_by", [None, WorkError])
+def test_on_one_machine_rays_files_do_not_lie_in_the_store(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended_by: type[Exception] | None
+) -> None:
+    monkeypatch.setattr(provenance, "scratch", lambda: tmp_path / "scratch")
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}, {"Alive": False}])
+    try:
+        with _ray_files(store, ATTEMPT) as folder:
+            (Path(folder) / "train").mkdir()
+            assert Path(folder).parent == tmp_path / "scratch"
+            if ended_by:
+                raise ended_by("x")
+    except WorkError:
+        pass
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert store.list("") == []
+
+
+def test_on_several_they_lie_where_all_reach_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}, {"Alive": True}])
+    with _ray_files(store, ATTEMPT) as folder:
+        assert folder == store.url_of(f"{ATTEMPT}/ray")
+
+
+class GoneStore:
+    """A store that is out of reach, and takes `seconds` to say so."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def children(self, _: str) -> list[str]:
+        time.sleep(self.seconds)
+        raise StoreGoneError("gone")
+
+
+def watch(store: Any) -> EpochWatch:
+    return EpochWatch(store, ATTEMPT, lambda *_: None, every=0.01)
+
+
+def test_a_store_that_is_gone_does_not_hide_how_training_ended() -> None:
+    with watch(GoneStore()):
+        time.sleep(0.05)
+    with pytest.raises(WorkError, match="diverged"), watch(GoneStore()):
+        raise WorkError("diverged")
+
+
+def test_ctrl_c_does_not_wait_for_the_store() -> None:
+    def interrupted() -> None:
+        with watch(GoneStore(seconds=5)):
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 2
