@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from tests import tiny
-from xtlray.errors import WorkError
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import open_checkpoint, save_checkpoint
 from xtlray.pretrain.result import load_result_net, read_result, result_key, score
-from xtlray.pretrain.worker import WorkerConfig, load_tables
 from xtlray.store import Store
 from xtlray.training.loop import make_optimizer
 from xtlray.training.state import LoopState
@@ -82,24 +80,3 @@ def test_each_property_is_scored_on_its_own_rows_in_its_unit(store: Store) -> No
     store.create_json(result_key("runs/r", "user/model"), result.as_json())
     assert read_result(store, "runs/r", "user/model") == result
     assert load_result_net(store, result, 86).predict_all(tiny.inputs(2)).shape == (2, 2)
-
-
-def worker(store: Store, data_hash: str) -> WorkerConfig:
-    return WorkerConfig(store.url, "runs/r", "runs/r/attempts/1", (("user/gap", data_hash),), tiny.NET, tiny.RECIPE, 1)
-
-
-def test_tables_are_scaled_by_the_training_rows(store: Store) -> None:
-    data = tiny.dataset(store)
-    train, val, scaler = load_tables(store, worker(store, data.card.data_hash), torch.device("cpu"))
-    assert (len(train), len(val)) == (data.card.splits["train"], data.card.splits["val"])
-    assert float(train.y_BP.mean()) == pytest.approx(0, abs=1e-6)
-    assert float(train.y_BP.std(correction=0)) == pytest.approx(1, abs=1e-6)
-    assert scaler.mean == pytest.approx((data.rows("train").y_B.mean(),))
-    assert scaler.inverse(val.y_BP.double().numpy())[:, 0] == pytest.approx(data.rows("val").y_B, rel=1e-6)
-
-
-def test_training_rows_that_the_input_cannot_hold(store: Store) -> None:
-    formulas = ("HeO", "NeO", "ArO", "HeO2", "LiO")
-    data = tiny.dataset(store, formulas=formulas, sides=["train"] * 4 + ["test"])
-    with pytest.raises(WorkError, match=r"no training rows.*user/gap: \d rows with other elements"):
-        load_tables(store, worker(store, data.card.data_hash), torch.device("cpu"))

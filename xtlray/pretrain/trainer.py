@@ -94,6 +94,7 @@ def run_training(
         resolve_net(settings.net),
         recipe,
         scale.cpus,
+        settings.loader,
     )
     done = found.state.epoch if found else 0
     if done:
@@ -184,6 +185,7 @@ class EpochWatch:
         self, store: Store, attempt: str, on_epoch: Callable[..., None], every: float = 1.0, told: int = 0
     ) -> None:
         self.store, self.folder, self.on_epoch, self.every, self.told = store, attempt, on_epoch, every, told
+        self._loader_told = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

@@ -9,22 +9,19 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
-from xtlray.data.dataset import open_dataset
-from xtlray.data.joined import join
+from xtlray.data.loader import Loader
 from xtlray.errors import StoreError, StoreGoneError, WorkError
 from xtlray.nn.nets import build_net
-from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore
 from xtlray.pretrain.gauges import Gauges
 from xtlray.pretrain.rescue import last_good, save_or_rescue
+from xtlray.pretrain.rows import load_rows, note_choice
 from xtlray.pretrain.timing import Timing
 from xtlray.store import Store
 from xtlray.training.divergence import DivergedError, with_checkpoint
@@ -33,10 +30,8 @@ from xtlray.training.memory import keep_freed_memory
 from xtlray.training.metrics import MeanErrors
 from xtlray.training.ranks import Ranks
 from xtlray.training.state import LoopState
-from xtlray.training.table import CompactTable
 
 log = logging.getLogger("xtlray.pretrain")
-ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class WorkerConfig:
     net: dict[str, Any]
     recipe: Recipe
     threads: int
+    loader: Loader
 
 
 class DistributedRanks(Ranks):
@@ -57,6 +53,7 @@ class DistributedRanks(Ranks):
 
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.here = ray.train.get_context().get_local_world_size()
         self.device = ray.train.torch.get_device()
 
     def wrap(self, net: torch.nn.Module) -> Any:
@@ -65,6 +62,11 @@ class DistributedRanks(Ranks):
         devices = [self.device] if self.device.type == "cuda" else None
         # Gradients live in what is sent: two copies of them a step less (measured: half of what the workers cost).
         return DistributedDataParallel(net, device_ids=devices, gradient_as_bucket_view=True)
+
+    def share_object(self, value: Any) -> Any:
+        made = [value]
+        dist.broadcast_object_list(made, src=0, device=self.device)
+        return made[0]
 
     def sum(self, values: list[float]) -> list[float]:
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -97,7 +99,10 @@ def _train(worker: WorkerConfig) -> None:
     torch.set_num_threads(worker.threads)
     keep_freed_memory()
     store, ranks = Store(worker.store), DistributedRanks()
-    train, val, scaler = load_tables(store, worker, ranks.device)
+    rows = load_rows(store, worker.data, worker.loader, ranks)
+    if ranks.rank == 0:
+        note_choice(store, worker.attempt, rows.choice)
+    train, val, scaler = rows.train, rows.val, rows.scaler
     net = build_net(worker.net, train.features, len(scaler.mean), worker.recipe.seed).to(ranks.device)
     optimizer = make_optimizer(net, worker.recipe)
     state = resume(store, worker, net, optimizer, ranks)
@@ -121,25 +126,6 @@ def _train(worker: WorkerConfig) -> None:
     except DivergedError as error:
         raise with_checkpoint(error, last_good(store, worker.run)) from error
     timing.keep(store, worker.attempt, ranks)
-
-
-def load_tables(
-    store: Store, worker: WorkerConfig, device: torch.device
-) -> tuple[CompactTable, CompactTable, TargetScaler]:
-    """Training and validation rows on `device`, each target scaled by its training rows' mean and spread."""
-    datasets = [open_dataset(store, name, data_hash) for name, data_hash in worker.data]
-    train, val = join(datasets, "train", ENCODER), join(datasets, "val", ENCODER)
-    for (name, _), skipped, labels in zip(worker.data, train.skipped, (~np.isnan(train.y_BP)).sum(axis=0), strict=True):
-        if not labels:
-            raise WorkError(
-                "The dataset has no training rows that the net's input can hold",
-                got=f"{name}: {skipped} rows with other elements",
-                allowed=f"at least one row of the {len(ENCODER.elements)} elements of ElemNet",
-            )
-    scaler = TargetScaler.fit(train.y_BP)
-    features = len(ENCODER.elements)
-    tables = [CompactTable.of(j.z_BK, j.f_BK, scaler.transform(j.y_BP), features, device) for j in (train, val)]
-    return tables[0], tables[1], scaler
 
 
 def _readable(

@@ -1,0 +1,83 @@
+"""The rows of a worker: scaled by the training rows, and held as its memory allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests import tiny
+from xtlray.data.loader import Choice
+from xtlray.errors import WorkError
+from xtlray.pretrain.rows import load_rows, load_tables, note_choice
+from xtlray.pretrain.stream_feed import StreamFeed
+from xtlray.store import Store
+from xtlray.training.ranks import Ranks
+from xtlray.training.table import CompactTable
+
+CPU = torch.device("cpu")
+
+
+class Alone(Ranks):
+    """The only worker of a group."""
+
+    here = 1
+    device = CPU
+
+    def share_object(self, value: Any) -> Any:
+        return value
+
+
+def test_tables_are_scaled_by_the_training_rows(store: Store) -> None:
+    data = tiny.dataset(store)
+    train, val, scaler = load_tables([data], CPU)
+    assert (len(train), len(val)) == (data.card.splits["train"], data.card.splits["val"])
+    assert float(train.y_BP.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(train.y_BP.std(correction=0)) == pytest.approx(1, abs=1e-6)
+    assert scaler.mean == pytest.approx((data.rows("train").y_B.mean(),))
+    assert scaler.inverse(val.y_BP.double().numpy())[:, 0] == pytest.approx(data.rows("val").y_B, rel=1e-6)
+
+
+def test_each_property_is_scaled_on_its_own(store: Store) -> None:
+    """Labels that are missing count for nothing."""
+    gap = tiny.dataset(store, "user/gap")
+    volume = tiny.dataset(store, "user/volume", tiny.FORMULAS[:40], [1000.0 + i for i in range(40)])
+    train, _, scaler = load_tables([gap, volume], CPU)
+    assert scaler.mean == pytest.approx((gap.rows("train").y_B.mean(), volume.rows("train").y_B.mean()))
+    there = ~train.y_BP.isnan()
+    assert there.sum(dim=0).tolist() == [gap.card.splits["train"], volume.card.splits["train"]]
+    for p in range(2):
+        assert float(train.y_BP[there[:, p], p].std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_training_rows_that_the_input_cannot_hold(store: Store) -> None:
+    formulas = ("HeO", "NeO", "ArO", "HeO2", "LiO")
+    data = tiny.dataset(store, formulas=formulas, sides=["train"] * 4 + ["test"])
+    with pytest.raises(WorkError, match=r"no training rows.*user/gap: \d rows with other elements"):
+        load_tables([data], CPU)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"), [("auto", CompactTable), ("resident", CompactTable), ("streaming", StreamFeed)]
+)
+def test_the_way_in_that_is_asked_for(store: Store, wanted: Any, kind: type) -> None:
+    data = tiny.dataset(store)
+    rows = load_rows(store, [("user/gap", data.card.data_hash)], wanted, Alone())
+    assert isinstance(rows.train, kind)
+    assert len(rows.train) == data.card.splits["train"]
+    assert len(rows.val) == data.card.splits["val"]
+    assert rows.train.features == 86
+    assert np.allclose(rows.scaler.mean, data.rows("train").y_B.mean())
+    assert wanted == "auto" or rows.choice.loader == wanted
+
+
+def test_too_little_memory_means_streaming_and_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xtlray.pretrain.stream_feed.available_memory", lambda: 1 << 20)
+    data = tiny.dataset(store)
+    rows = load_rows(store, [("user/gap", data.card.data_hash)], "auto", Alone())
+    assert isinstance(rows.train, StreamFeed)
+    assert "so streaming" in rows.choice.reason
+    note_choice(store, "runs/r/attempts/1", rows.choice)
+    assert Choice(**store.get_json("runs/r/attempts/1/loader.json")) == rows.choice

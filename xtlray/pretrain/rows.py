@@ -1,0 +1,85 @@
+"""The rows of a worker: all of them in memory, or a stream, whichever its memory allows.
+
+Shape suffixes: B rows, P properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
+from xtlray.data.dataset import Dataset, open_dataset
+from xtlray.data.joined import Joined, join
+from xtlray.data.loader import Choice, Loader
+from xtlray.data.stream import Source, survey
+from xtlray.errors import WorkError
+from xtlray.nn.scaler import TargetScaler
+from xtlray.pretrain.stream_feed import StreamFeed, choose_loader, scaler_of
+from xtlray.store import Store
+from xtlray.training.table import CompactTable
+
+ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+
+
+class Rows(NamedTuple):
+    """Training and validation rows, targets scaled by the training rows' mean and spread, and how they are held."""
+
+    train: CompactTable | StreamFeed
+    val: CompactTable
+    scaler: TargetScaler
+    choice: Choice
+
+
+def load_rows(store: Store, data: Sequence[tuple[str, str]], wanted: Loader, ranks: Any) -> Rows:
+    """The rows of these datasets (name and data hash), by the way in that fits. All workers call it.
+
+    Args:
+        store: where the datasets lie.
+        data: name and data hash of each.
+        wanted: the job's setting.
+        ranks: this worker among the others (`pretrain.worker.DistributedRanks`).
+
+    Raises:
+        WorkError: a dataset has no row that can be trained on.
+        StoreError: a shard is missing or damaged.
+    """
+    datasets = [open_dataset(store, name, data_hash) for name, data_hash in data]
+    choice = choose_loader(datasets, wanted, ranks.device, ranks.here, ranks)
+    if choice.loader == "resident":
+        return Rows(*load_tables(datasets, ranks.device), choice)
+    made = None
+    if ranks.rank == 0:
+        source = Source.of(datasets, ENCODER)
+        made = source, survey(source)
+    source, found = ranks.share_object(made)
+    scaler = scaler_of(found, [dataset.card.name for dataset in datasets])
+    val = _table(join(datasets, "val", ENCODER), scaler, ranks.device)
+    return Rows(StreamFeed(source, found, scaler, ranks.device), val, scaler, choice)
+
+
+def load_tables(datasets: Sequence[Dataset], device: torch.device) -> tuple[CompactTable, CompactTable, TargetScaler]:
+    """Training and validation rows on `device`, each target scaled by its training rows' mean and spread."""
+    train, val = join(datasets, "train", ENCODER), join(datasets, "val", ENCODER)
+    labels_P = (~np.isnan(train.y_BP)).sum(axis=0)
+    for dataset, skipped, labels in zip(datasets, train.skipped, labels_P, strict=True):
+        if not labels:
+            raise WorkError(
+                "The dataset has no training rows that the net's input can hold",
+                got=f"{dataset.card.name}: {skipped} rows with other elements",
+                allowed=f"at least one row of the {len(ENCODER.elements)} elements of ElemNet",
+            )
+    scaler = TargetScaler.fit(train.y_BP)
+    return _table(train, scaler, device), _table(val, scaler, device), scaler
+
+
+def _table(rows: Joined, scaler: TargetScaler, device: torch.device) -> CompactTable:
+    return CompactTable.of(rows.z_BK, rows.f_BK, scaler.transform(rows.y_BP), len(ENCODER.elements), device)
+
+
+def note_choice(store: Store, attempt: str, choice: Choice) -> None:
+    """Leave the choice beside the attempt, where the driver finds it and says it."""
+    store.create_json(f"{attempt}/loader.json", choice._asdict())
