@@ -80,6 +80,17 @@ def test_a_new_store_is_made_and_empty(tmp_path: Path) -> None:
         store.get("a")
 
 
+def test_a_store_that_is_emptied_is_not_gone(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "new"))
+    store.create("a", b"1")
+    store.delete(["a"])
+    assert store.list("") == []
+    assert store.create("a", b"2")
+    (tmp_path / "new" / "a").unlink()
+    with pytest.raises(StoreGoneError):  # somebody else's doing
+        store.list("")
+
+
 @pytest.mark.parametrize(
     ("error", "temporary"),
     [

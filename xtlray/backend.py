@@ -62,15 +62,15 @@ class Backend:
         if self._root and new:
             _make(self._root)
 
-    def call(self, verb: str, key: str, call: Callable[[Any], T]) -> T:
-        """`call(backend)`; an outage is waited out.
+    def call(self, verb: str, key: str, call: Callable[[Any], T], *, empties: bool = False) -> T:
+        """`call(backend)`; an outage is waited out. `empties`: it may be this call that leaves nothing behind.
 
         Raises:
             StoreGoneError: the store did not come back.
             StoreError: it refused. That a key is missing, or there already, comes through as obstore says it.
         """
         try:
-            return self._patience.outlast(lambda: self._once(call), _is_temporary)
+            return self._patience.outlast(lambda: self._once(call, empties), _is_temporary)
         except patience.Gone as gone:
             raise StoreGoneError(
                 f"The store has been out of reach for {gone.seconds:.0f} s",
@@ -87,7 +87,7 @@ class Backend:
                 fix="check that the store's URL, credentials, free space and permissions are right",
             ) from error
 
-    def _once(self, call: Callable[[Any], T]) -> T:
+    def _once(self, call: Callable[[Any], T], empties: bool) -> T:
         root = self._root
         if root is None:
             return call(self._opened)
@@ -99,6 +99,7 @@ class Backend:
         except Exception:
             self._look(root)
             raise
+        self._filled &= not empties
         self._look(root)
         return answer
 

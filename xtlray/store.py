@@ -182,7 +182,7 @@ class Store:
         for key in keys:
             self._refuse_if_read_only(key)
             try:
-                self._backend.call("delete", key, partial(obstore.delete, paths=key))
+                self._backend.call("delete", key, partial(obstore.delete, paths=key), empties=True)
             except MISSING:
                 continue
 
