@@ -220,6 +220,13 @@ def test_two_workers_walk_the_path_of_one(work: Workplace) -> None:
     assert len(curves[0]) == 5
     assert curves[1] == pytest.approx(curves[0], rel=1e-3)
 
+    job = {"kind": "pretrain", "name": "streamed", **PRETRAIN, "model": "streamed", "loader": "streaming"}
+    said = work.run(job, "--set", "workers=2")
+    assert said.code == 0, said.err
+    card = work.xtlray("models", "show", "streamed", "--json").json
+    assert [entry["rows"] for entry in card["history"]] == [16165, 16165]  # every training row, once an epoch
+    assert card["metrics"]["test"]["mae"] == pytest.approx(curves[0][-1], rel=0.15)
+
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 import torch
 
 from tests import tiny
+from xtlray.data.dataset import open_dataset
 from xtlray.data.loader import Choice
 from xtlray.errors import WorkError
-from xtlray.pretrain.rows import load_rows, load_tables, note_choice
+from xtlray.nn.nets import build_net
+from xtlray.pretrain.rows import Rows, load_rows, load_tables, note_choice
 from xtlray.pretrain.stream_feed import StreamFeed
 from xtlray.store import Store
+from xtlray.training.loop import Recipe, fit
 from xtlray.training.ranks import Ranks
 from xtlray.training.table import CompactTable
 
@@ -59,6 +63,8 @@ def test_training_rows_that_the_input_cannot_hold(store: Store) -> None:
         load_tables([data], CPU)
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(
     ("wanted", "kind"), [("auto", CompactTable), ("resident", CompactTable), ("streaming", StreamFeed)]
 )
@@ -73,6 +79,8 @@ def test_the_way_in_that_is_asked_for(store: Store, wanted: Any, kind: type) -> 
     assert wanted == "auto" or rows.choice.loader == wanted
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
 def test_too_little_memory_means_streaming_and_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("xtlray.pretrain.stream_feed.available_memory", lambda: 1 << 20)
     data = tiny.dataset(store)
@@ -81,3 +89,22 @@ def test_too_little_memory_means_streaming_and_is_said(store: Store, monkeypatch
     assert "so streaming" in rows.choice.reason
     note_choice(store, "runs/r/attempts/1", rows.choice)
     assert Choice(**store.get_json("runs/r/attempts/1/loader.json")) == rows.choice
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_a_stream_ends_within_the_spread_of_seeds(store: Store) -> None:
+    """The order of rows is another one, the rows are the same."""
+    name = "demo/formation_enthalpy"
+    data = [(name, open_dataset(store, name).card.data_hash)]
+    resident, streamed = (load_rows(store, data, way, Alone()) for way in ("resident", "streaming"))
+    recipe = Recipe(epochs=3, batch=256, lr=5e-3, seed=0, precision="float32")
+
+    def error(rows: Rows, seed: int) -> float:
+        net = build_net({"name": "elemnet", "hidden": [32, 16]}, 86, 1, seed)
+        state = fit(net, rows.train, rows.val, replace(recipe, seed=seed))
+        assert [entry["rows"] for entry in state.history] == [len(resident.train)] * 3
+        return float(state.history[-1]["val"])
+
+    errors = [error(resident, seed) for seed in range(5)]
+    assert abs(error(streamed, 0) - np.mean(errors)) <= 2 * np.std(errors, ddof=1)
