@@ -108,19 +108,19 @@ class Backend:
             with os.scandir(root) as entries:
                 filled = next(entries, None) is not None
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _RootGoneError(f"{root} is not there") from error
+            raise FolderGoneError(f"{root} is not there") from error
         if self._filled and not filled:
-            raise _RootGoneError(f"{root} is empty; if it is a mount point, what belongs there is not mounted")
+            raise FolderGoneError(f"{root} is empty; if it is a mount point, what belongs there is not mounted")
         self._filled = filled
 
 
-class _RootGoneError(OSError):
+class FolderGoneError(OSError):
     """The folder of a local store has gone."""
 
 
 def _is_temporary(error: Exception) -> bool:
     """Whether a call may succeed later, unchanged: nobody answered, or only that it cannot be done now."""
-    if isinstance(error, _RootGoneError):
+    if isinstance(error, FolderGoneError):
         return True
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError, AlreadyExistsError, *MISSING)):
         return False

@@ -8,7 +8,7 @@ import torch
 from tests.faults.harness import kill, only_run, steps_of, wait_for
 from xtlray.data.dataset import open_dataset
 from xtlray.nn.nets import build_net, resolve_net
-from xtlray.pretrain.worker import WorkerConfig, load_tables
+from xtlray.pretrain.rows import load_tables
 from xtlray.registry.versions import ModelRef, versions_of
 from xtlray.training.loop import Recipe, fit
 
@@ -36,12 +36,10 @@ def final_errors(store, seeds):
     torch.set_num_threads(1)  # more of them wait for one another on a busy machine
     name = "demo/formation_enthalpy"
     net = resolve_net({"name": "elemnet", "hidden": [64, 32]})
-    data = ((name, open_dataset(store, name).card.data_hash),)
+    train, val, scaler = load_tables([open_dataset(store, name)], torch.device("cpu"))
     errors = []
     for seed in seeds:
         recipe = Recipe(EPOCHS, 2048, 1e-3, seed, precision="float32")
-        worker = WorkerConfig(store.url, "runs/none", "runs/none/attempts/1", data, net, recipe, 1)
-        train, val, scaler = load_tables(store, worker, torch.device("cpu"))
         state = fit(build_net(net, 86, 1, seed), train, val, recipe)
         errors.append(state.history[-1]["val"] * scaler.scale[0])
     return errors

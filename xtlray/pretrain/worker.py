@@ -6,6 +6,7 @@ Shape suffixes: B rows, F features, P properties.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +102,8 @@ def _train(worker: WorkerConfig) -> None:
     store, ranks = Store(worker.store), DistributedRanks()
     rows = load_rows(store, worker.data, worker.loader, ranks)
     if ranks.rank == 0:
-        note_choice(store, worker.attempt, rows.choice)
+        with suppress(StoreError):  # a note, for which no worker may end alone and leave the others waiting
+            note_choice(store, worker.attempt, rows.choice)
     train, val, scaler = rows.train, rows.val, rows.scaler
     net = build_net(worker.net, train.features, len(scaler.mean), worker.recipe.seed).to(ranks.device)
     optimizer = make_optimizer(net, worker.recipe)
@@ -152,8 +154,15 @@ def resume(
 
     The first worker chooses, for one that came later could see a newer checkpoint than the others did.
     """
-    chosen: list[Any] = [_readable(store, worker, net, optimizer) if ranks.rank == 0 else None]
+    chosen: list[Any] = [None]
+    if ranks.rank == 0:
+        try:
+            chosen[0] = _readable(store, worker, net, optimizer)
+        except StoreGoneError as error:
+            chosen[0] = error  # all end together, none is left waiting
     dist.broadcast_object_list(chosen, src=0, device=ranks.device)
+    if isinstance(chosen[0], StoreGoneError):
+        raise chosen[0]
     if chosen[0] is None:
         return LoopState()
     if ranks.rank != 0:
