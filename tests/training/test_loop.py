@@ -83,6 +83,16 @@ def test_without_validation_rows_there_is_no_validation_error() -> None:
     assert fit(fresh(), table(), NONE, replace(tiny.RECIPE, epochs=1)).history[0]["val"] is None
 
 
+def test_rates_go_by_the_epoch_where_the_number_of_rows_has_changed() -> None:
+    """A stream of several properties has a row per label, a table one per composition."""
+    recipe = replace(tiny.RECIPE, epochs=6)
+    state = fit(fresh(), table(30), NONE, recipe, epoch_end=lambda state: state.epoch == 3)
+    changed = fit(fresh(), table(90), NONE, recipe, state=LoopState.from_json(state.as_json()))
+    plain = fit(fresh(), table(90), NONE, recipe)
+    assert [entry["lr"] for entry in changed.history[3:]] == [entry["lr"] for entry in plain.history[3:]]
+    assert changed.step == 3 * 4 + 3 * 12
+
+
 def test_an_epoch_can_be_the_last_one() -> None:
     state = fit(fresh(), table(), NONE, tiny.RECIPE, epoch_end=lambda state: state.epoch == 2)
     assert state.epoch == 2

@@ -66,11 +66,13 @@ def fit(
     ranks, state = ranks or Ranks(), state or LoopState()
     module = ranks.wrap(net)
     optimizer = optimizer or make_optimizer(net, recipe)
-    total = recipe.epochs * steps_per_epoch(len(train), recipe.batch)
+    per_epoch = steps_per_epoch(len(train), recipe.batch)
     while state.epoch < recipe.epochs:
         started = time.perf_counter()
         for batch in train.epoch(recipe.seed, recipe.batch, state, ranks):
-            set_lr(optimizer, one_cycle(state.step, total, recipe.lr))
+            # By the epoch, not by `state.step`: going on with a stream, which has other rows, changes steps an epoch.
+            step = state.epoch * per_epoch + state.row // recipe.batch
+            set_lr(optimizer, one_cycle(step, recipe.epochs * per_epoch, recipe.lr))
             state.loss.add(*train_step(module, optimizer, batch, recipe, ranks))
             state.row += batch.rows
             state.step += 1
