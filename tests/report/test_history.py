@@ -28,3 +28,8 @@ def test_a_panel_per_property_with_its_unit() -> None:
 
 def test_one_epoch_without_validation() -> None:
     assert history_plot([{"epoch": 1, "loss": 0.5, "val": None}], [("gap", "eV")]) is not None
+
+
+def test_words_are_not_taken_for_tex() -> None:
+    picture = history_plot([entry(1)], [(r"price $\x_$", "$a$b_$/kg$")])
+    assert picture is not None

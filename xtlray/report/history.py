@@ -31,8 +31,9 @@ def history_plot(history: Sequence[dict[str, Any]], properties: Sequence[tuple[s
             if shown:
                 axes.plot(*zip(*shown, strict=True), marker="." if len(epochs) < 30 else None, label=name)
                 axes.set_yscale("log")
-        axes.set_title(label, fontsize=10)
-        axes.set_ylabel(f"MAE ({unit})" if unit else "MAE")
+        # A user's words, not TeX: half a formula between two $ would end the run before its model is published.
+        axes.set_title(label, fontsize=10, parse_math=False)
+        axes.set_ylabel(f"MAE ({unit})" if unit else "MAE", parse_math=False)
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=8, frameon=False)
     figure.axes[-1].set_xlabel("epoch")
