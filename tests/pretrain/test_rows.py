@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,8 +31,8 @@ class Alone(Ranks):
     here = 1
     device = CPU
 
-    def share_object(self, value: Any) -> Any:
-        return value
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        return make()
 
 
 def test_tables_are_scaled_by_the_training_rows(store: Store) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import torch
 
 from tests import tiny
+from xtlray.errors import StoreGoneError
 from xtlray.nn.nets import build_net
 from xtlray.pretrain.timing import TIMING, Timing, peak_rss_mb
 from xtlray.store import Store
@@ -69,3 +71,11 @@ def test_the_peak_of_memory_is_in_megabytes() -> None:
     assert peak_rss_mb() >= max(before, 200.0)
     assert len(held) == 200_000_000
     assert peak_rss_mb() < 100_000
+
+
+def test_a_store_that_does_not_take_the_note_ends_no_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(key: str, value: object) -> bool:
+        raise StoreGoneError("gone", got=key)
+
+    monkeypatch.setattr(store, "create_json", refuse)
+    Timing().keep(store, "runs/r/attempts/1", Ranks())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from xtlray import provenance
+from xtlray.data.loader import Choice
 from xtlray.errors import StoreGoneError, WorkError
-from xtlray.pretrain.trainer import EpochWatch, _ray_files
+from xtlray.pretrain.rows import note_choice
+from xtlray.pretrain.trainer import EpochWatch, _own_error, _ray_files
 from xtlray.store import Store
 
 ATTEMPT = "runs/r/attempts/1"
@@ -46,7 +49,7 @@ class GoneStore:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
 
-    def children(self, _: str) -> list[str]:
+    def exists(self, _: str) -> bool:
         time.sleep(self.seconds)
         raise StoreGoneError("gone")
 
@@ -72,3 +75,29 @@ def test_ctrl_c_does_not_wait_for_the_store() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert time.monotonic() - began < 2
+
+
+def test_how_rows_are_held_is_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("xtlray").propagate = True
+    with caplog.at_level(logging.INFO, "xtlray.pretrain"), watch(store):
+        time.sleep(0.05)
+        assert caplog.messages == []
+        note_choice(store, ATTEMPT, Choice("streaming", "9 rows, 3 MB to load: so streaming"))
+    assert caplog.messages == ["rows: 9 rows, 3 MB to load: so streaming"]
+
+
+class GroupError(Exception):
+    """As Ray Train's: what each worker that failed has met, by rank."""
+
+    def __init__(self, worker_failures: dict[int, Exception]) -> None:
+        super().__init__("some worker failed")
+        self.worker_failures = worker_failures
+
+
+def test_the_error_that_counts_is_ours_whichever_worker_met_it() -> None:
+    ours = StoreGoneError("gone")
+    outer = RuntimeError("training failed")
+    outer.__cause__ = GroupError({0: RuntimeError("connection closed by peer"), 1: ours})
+    assert _own_error(outer) is ours
+    assert _own_error(GroupError({1: ours})) is ours
+    assert _own_error(GroupError({0: RuntimeError("x")})) is None

@@ -15,7 +15,7 @@ from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.joined import Joined, join
 from xtlray.data.loader import Choice, Loader
-from xtlray.data.stream import Source, survey
+from xtlray.data.stream import Source, Survey, survey
 from xtlray.errors import WorkError
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.stream_feed import StreamFeed, choose_loader, scaler_of
@@ -23,6 +23,7 @@ from xtlray.store import Store
 from xtlray.training.table import CompactTable
 
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+LOADER = "loader.json"
 
 
 class Rows(NamedTuple):
@@ -51,14 +52,15 @@ def load_rows(store: Store, data: Sequence[tuple[str, str]], wanted: Loader, ran
     choice = choose_loader(datasets, wanted, ranks.device, ranks.here, ranks)
     if choice.loader == "resident":
         return Rows(*load_tables(datasets, ranks.device), choice)
-    made = None
-    if ranks.rank == 0:
-        source = Source.of(datasets, ENCODER)
-        made = source, survey(source)
-    source, found = ranks.share_object(made)
+    source, found = ranks.from_first(lambda: _surveyed(datasets))
     scaler = scaler_of(found, [dataset.card.name for dataset in datasets])
     val = _table(join(datasets, "val", ENCODER), scaler, ranks.device)
     return Rows(StreamFeed(source, found, scaler, ranks.device), val, scaler, choice)
+
+
+def _surveyed(datasets: Sequence[Dataset]) -> tuple[Source, Survey]:
+    source = Source.of(datasets, ENCODER)
+    return source, survey(source)
 
 
 def load_tables(datasets: Sequence[Dataset], device: torch.device) -> tuple[CompactTable, CompactTable, TargetScaler]:
@@ -82,4 +84,4 @@ def _table(rows: Joined, scaler: TargetScaler, device: torch.device) -> CompactT
 
 def note_choice(store: Store, attempt: str, choice: Choice) -> None:
     """Leave the choice beside the attempt, where the driver finds it and says it."""
-    store.create_json(f"{attempt}/loader.json", choice._asdict())
+    store.create_json(f"{attempt}/{LOADER}", choice._asdict())

@@ -6,8 +6,10 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from xtlray.errors import StoreError
 from xtlray.store import Store
 from xtlray.training.ranks import Ranks
 from xtlray.training.state import LoopState
@@ -40,7 +42,8 @@ class Timing:
             "peak_rss_mb": ranks.sum(peaks),  # by worker
         }
         if ranks.rank == 0:
-            store.create_json(f"{attempt}/{TIMING}", value)
+            with suppress(StoreError):  # a note: the training that it is of is in the store
+                store.create_json(f"{attempt}/{TIMING}", value)
 
 
 class _Watched:

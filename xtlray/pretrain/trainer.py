@@ -19,6 +19,7 @@ from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
 from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint
 from xtlray.pretrain.rescue import bring_back
+from xtlray.pretrain.rows import LOADER
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.pretrain.worker import WorkerConfig, train_worker
 from xtlray.store import Store
@@ -146,16 +147,23 @@ def _fit(trainer: TorchTrainer) -> None:
     except WorkError:
         raise
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, WorkError):
-            cause = cause.__cause__ or getattr(cause, "worker_failures", {}).get(0)
-        if isinstance(cause, WorkError):
+        cause = _own_error(error)
+        if cause is not None:
             raise cause from error
         raise WorkError(
             "The training workers failed",
             got=f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else error!r}",
             fix="run the same job again: it goes on at the last checkpoint; -v shows the workers' own messages",
         ) from error
+
+
+def _own_error(error: BaseException | None) -> WorkError | None:
+    """The error of ours behind one of Ray's, whichever worker met it: the others' tell only that one has gone."""
+    while error is not None and not isinstance(error, WorkError):
+        failures = getattr(error, "worker_failures", {})
+        ours = (_own_error(failures[rank]) for rank in sorted(failures))
+        error = next((each for each in ours if each is not None), None) or error.__cause__
+    return error
 
 
 @contextmanager
@@ -176,7 +184,7 @@ def _own_interrupts() -> Iterator[None]:
 
 
 class EpochWatch:
-    """Tells of each finished epoch by watching the store, which knows them wherever the workers are.
+    """Tells of each finished epoch, and first how rows are held, by watching the store: it knows wherever workers are.
 
     `told` epochs were finished, and told of, by earlier attempts; `every` is in seconds.
     """
@@ -206,9 +214,16 @@ class EpochWatch:
 
     def _tell(self) -> None:
         try:
+            self._tell_loader()
             self._tell_newest()
         except StoreError as error:  # the training itself is not ours to end, nor to hide what ended it
             log.debug("progress is not known: %s", error)
+
+    def _tell_loader(self) -> None:
+        if self._loader_told or not self.store.exists(f"{self.folder}/{LOADER}"):
+            return
+        self._loader_told = True
+        log.info("rows: %s", self.store.get_json(f"{self.folder}/{LOADER}")["reason"])
 
     def _tell_newest(self) -> None:
         steps = self.store.children(f"{self.folder}/checkpoints")

@@ -6,6 +6,7 @@ Shape suffixes: B rows, F features, P properties.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -64,9 +65,21 @@ class DistributedRanks(Ranks):
         # Gradients live in what is sent: two copies of them a step less (measured: half of what the workers cost).
         return DistributedDataParallel(net, device_ids=devices, gradient_as_bucket_view=True)
 
-    def share_object(self, value: Any) -> Any:
-        made = [value]
+    def from_first(self, make: Callable[[], Any]) -> Any:
+        """What the first worker makes, on all of them. Where the store has gone, all end together, none left waiting.
+
+        Raises:
+            WorkError: the first worker met a store that is gone.
+        """
+        made: list[Any] = [None]
+        if self.rank == 0:
+            try:
+                made[0] = make()
+            except StoreGoneError as error:
+                made[0] = WorkError(error.what, got=error.got, fix=error.fix)  # no StoreError: see `train_worker`
         dist.broadcast_object_list(made, src=0, device=self.device)
+        if isinstance(made[0], WorkError):
+            raise made[0]
         return made[0]
 
     def sum(self, values: list[float]) -> list[float]:
@@ -88,6 +101,8 @@ def train_worker(config: dict[str, Any]) -> WorkError | None:
     try:
         _train(config["worker"])
     except StoreGoneError as error:
+        if ray.train.get_context().get_world_size() > 1:
+            raise  # the others may have got through just in time, and wait for this one: Ray ends them all
         return error  # it was waited for already
     except StoreError:
         raise  # perhaps of one worker only: Ray starts the group again, when the store may be back
@@ -154,20 +169,12 @@ def resume(
 
     The first worker chooses, for one that came later could see a newer checkpoint than the others did.
     """
-    chosen: list[Any] = [None]
-    if ranks.rank == 0:
-        try:
-            chosen[0] = _readable(store, worker, net, optimizer)
-        except StoreGoneError as error:
-            chosen[0] = error  # all end together, none is left waiting
-    dist.broadcast_object_list(chosen, src=0, device=ranks.device)
-    if isinstance(chosen[0], StoreGoneError):
-        raise chosen[0]
-    if chosen[0] is None:
+    chosen: Found | None = ranks.from_first(lambda: _readable(store, worker, net, optimizer))
+    if chosen is None:
         return LoopState()
     if ranks.rank != 0:
-        restore(store, chosen[0], net, optimizer)
-    state: LoopState = chosen[0].state
+        restore(store, chosen, net, optimizer)
+    state = chosen.state
     if ranks.rank != 0:
         state.loss = MeanErrors()  # the sum so far is counted once
     return state
