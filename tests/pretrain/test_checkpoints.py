@@ -170,3 +170,19 @@ def test_nothing_to_tell(store: Store) -> None:
         folder = save(store, 1, 4)
         store.delete([f"{folder}/{STATE}"])
     assert told == []
+
+
+@pytest.mark.parametrize("left", [b"", b"{}", b'{"loop": {"epoch": 2}, "scaler": {}}'])
+def test_a_state_that_a_power_cut_has_emptied_is_passed_over(store: Store, left: bytes) -> None:
+    attempts(store, 1)
+    older, newer = save(store, 1, 10), save(store, 1, 20, epoch=2)
+    for folder, expected in ((newer, older), (older, None)):
+        store.delete([f"{folder}/{STATE}"])
+        store.create(f"{folder}/{STATE}", left)
+        if expected:
+            found = newest_checkpoint(store, "runs/r")
+            assert found is not None
+            assert found.folder == expected
+        else:
+            with pytest.raises(StoreError, match=STATE):  # not None: training is not to start anew unasked
+                newest_checkpoint(store, "runs/r")

@@ -83,7 +83,7 @@ def test_how_rows_are_held_is_said_once(store: Store, caplog: pytest.LogCaptureF
         time.sleep(0.05)
         assert caplog.messages == []
         note_choice(store, ATTEMPT, Choice("streaming", "9 rows, 3 MB to load: so streaming"))
-    assert caplog.messages == ["rows: 9 rows, 3 MB to load: so streaming"]
+    assert caplog.messages == ["loader: 9 rows, 3 MB to load: so streaming"]
 
 
 class GroupError(Exception):

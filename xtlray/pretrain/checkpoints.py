@@ -5,17 +5,19 @@ They lie at `runs/<run id>/attempts/<n>/checkpoints/<step>/`. A resume takes the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from xtlray.errors import StoreError
+from xtlray.errors import StoreError, StoreGoneError
 from xtlray.nn.tensors import load_weights, pack_tensors, unpack_tensors
 from xtlray.store import Store
 from xtlray.training.state import LoopState
 
+log = logging.getLogger("xtlray.pretrain")
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 KEEP = 2  # the newest one and the one before it, should the newest be damaged
 
@@ -51,20 +53,46 @@ def newest_checkpoint(store: Store, run: str) -> Found | None:
 
 
 def complete_checkpoints(store: Store, run: str) -> Iterator[Found]:
-    """All complete checkpoints of a run, the one with the most steps first."""
+    """All complete checkpoints of a run, the one with the most steps first.
+
+    One whose state cannot be read, as a power cut may leave it, is passed over, and said.
+
+    Raises:
+        StoreError: none can be read, and it is not that there is none: to start from nothing would throw work away.
+    """
     found = []
     for n in store.numbers(f"{run}/attempts"):
         folder = f"{run}/attempts/{n}/checkpoints"
         found += [(int(step), n, f"{folder}/{step}") for step in store.children(folder)]
+    readable, damage = False, None
     for _, _, folder in sorted(found, reverse=True):
-        if store.exists(f"{folder}/{STATE}"):
-            yield open_checkpoint(store, folder)
+        if not store.exists(f"{folder}/{STATE}"):
+            continue
+        try:
+            one = open_checkpoint(store, folder)
+        except StoreGoneError:
+            raise
+        except StoreError as error:
+            log.warning("a checkpoint is passed over: %s", error)
+            damage = damage or error
+            continue
+        readable = True
+        yield one
+    if damage and not readable:
+        raise damage
 
 
 def open_checkpoint(store: Store, folder: str) -> Found:
-    """The complete checkpoint in that folder."""
+    """The complete checkpoint in that folder. Raises `StoreError` where its state is not what was written."""
     value = store.get_json(f"{folder}/{STATE}")
-    return Found(folder, LoopState.from_json(value["loop"]), value["scaler"])
+    try:
+        return Found(folder, LoopState.from_json(value["loop"]), value["scaler"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            "The state of a checkpoint cannot be understood",
+            got=f"{folder}/{STATE}: {type(error).__name__}: {error}",
+            fix="delete the checkpoint's folder, or start the job anew with --again",
+        ) from error
 
 
 def restore(store: Store, found: Found, net: Any, optimizer: torch.optim.Optimizer) -> None:

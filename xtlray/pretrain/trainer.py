@@ -223,7 +223,7 @@ class EpochWatch:
         if self._loader_told or not self.store.exists(f"{self.folder}/{LOADER}"):
             return
         self._loader_told = True
-        log.info("rows: %s", self.store.get_json(f"{self.folder}/{LOADER}")["reason"])
+        log.info("loader: %s", self.store.get_json(f"{self.folder}/{LOADER}")["reason"])
 
     def _tell_newest(self) -> None:
         steps = self.store.children(f"{self.folder}/checkpoints")
