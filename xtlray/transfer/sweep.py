@@ -156,7 +156,7 @@ def run_trials(
     for spec in todo:
         record = read_record(store, sweep, spec.id)
         if record is None:
-            if StoreError.__name__ in errors.get(spec.id, ""):
+            if is_of_the_store(errors.get(spec.id, "")):
                 raise StoreError(
                     "The store failed a trial", got=f"{spec.id}: {errors[spec.id]}", fix="run the same job again"
                 )
@@ -222,6 +222,11 @@ def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None
             got=f"{cpus:g} cores and {gpus:g} GPUs on {cores:g} cores and {cards:g} GPUs",
             fix="ask for less, such as --set cpus_per_trial=1 and gpus_per_trial=0",
         )
+
+
+def is_of_the_store(error: str) -> bool:
+    """Whether an error, of which Tune keeps the text, was a `StoreError`: the trial is then to be run again."""
+    return any(kind.__name__ in error for kind in (StoreError, *StoreError.__subclasses__()))
 
 
 def _last_line(error: BaseException) -> str:
