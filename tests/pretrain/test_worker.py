@@ -62,3 +62,18 @@ def test_an_error_that_others_may_not_have_met_is_raised(
             train_worker({"worker": None})
     else:
         assert train_worker({"worker": None}) is error
+
+
+def test_a_checkpoint_out_of_reach_is_not_passed_over_for_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def restore(store: Any, found: Any, net: Any, optimizer: Any) -> None:
+        tried.append(found)
+        if found == "newest":
+            raise StoreGoneError("gone")
+
+    monkeypatch.setattr(worker, "complete_checkpoints", lambda *_: iter(["newest", "older"]))
+    monkeypatch.setattr(worker, "restore", restore)
+    with pytest.raises(StoreGoneError):
+        worker._readable(Any, SimpleNamespace(run="runs/r"), None, None)  # type: ignore[arg-type]
+    assert tried == ["newest"]

@@ -154,6 +154,8 @@ def _readable(
         try:
             restore(store, found, net, optimizer)
             return found
+        except StoreGoneError:
+            raise  # which says nothing against this checkpoint
         except StoreError as error:
             log.warning("a checkpoint is passed over: %s", error)
             damage = error

@@ -226,7 +226,8 @@ def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None
 
 def is_of_the_store(error: str) -> bool:
     """Whether an error, of which Tune keeps the text, was a `StoreError`: the trial is then to be run again."""
-    return any(kind.__name__ in error for kind in (StoreError, *StoreError.__subclasses__()))
+    kinds: list[type[StoreError]] = [StoreError, *StoreError.__subclasses__()]
+    return any(kind.__name__ in error for kind in kinds)
 
 
 def _last_line(error: BaseException) -> str:
