@@ -95,7 +95,9 @@ def test_no_forbidden_text(root: Path, tracked: list[Path], what: str) -> None:
 
 
 def test_no_big_file(root: Path, tracked: list[Path]) -> None:
-    assert [f"{p.relative_to(root)}: {p.stat().st_size}" for p in tracked if p.stat().st_size > LARGEST_FILE] == []
+    """The models of the package have a limit of their own: tests/registry/test_builtin.py."""
+    others = [p for p in tracked if not p.is_relative_to(root / "xtlray" / "builtin" / "models")]
+    assert [f"{p.relative_to(root)}: {p.stat().st_size}" for p in others if p.stat().st_size > LARGEST_FILE] == []
 
 
 def test_no_long_module(root: Path, tracked: list[Path]) -> None:

@@ -189,7 +189,7 @@ class ModelCard(Record):
     input: str = "elemental_fractions"
     elements_encoded: list[str] = Field(description="what the input can hold")
     elements_seen: dict[str, int] = Field(
-        description="training rows that hold each element, a composition that several properties share counted once"
+        description="training rows that hold each element, of the property for which they are most"
     )
     members: list[Member]
     method: str

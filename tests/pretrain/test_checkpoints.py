@@ -19,6 +19,7 @@ from xtlray.pretrain.checkpoints import (
     restore_optimizer,
     restore_weights,
     save_checkpoint,
+    whole_checkpoint,
 )
 from xtlray.pretrain.trainer import EpochWatch
 from xtlray.store import Store
@@ -110,6 +111,17 @@ def test_the_newest_of_any_attempt(store: Store) -> None:
     found = newest_checkpoint(store, "runs/r")
     assert found is not None
     assert found.folder == "runs/r/attempts/10/checkpoints/000000100"
+
+
+def test_one_with_damaged_weights_is_not_whole(store: Store) -> None:
+    attempts(store, 1)
+    assert whole_checkpoint(store, "runs/r") is None
+    good, bad = save(store, 1, 4), save(store, 1, 8)
+    store.delete([f"{bad}/{WEIGHTS}"])
+    store.create(f"{bad}/{WEIGHTS}", b"damaged")
+    found = whole_checkpoint(store, "runs/r")
+    assert found is not None
+    assert found.folder == good
 
 
 def test_a_half_written_one_does_not_count(store: Store) -> None:

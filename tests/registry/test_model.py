@@ -10,7 +10,6 @@ from sklearn.linear_model import Ridge
 
 import xtlray
 from tests import tiny
-from xtlray.data.joined import join
 from xtlray.errors import MissingKeyError, RequestError, StoreError
 from xtlray.nn.members import ConstantMember, HeadMember
 from xtlray.registry.cards import elements_seen
@@ -122,7 +121,8 @@ def test_what_is_no_text_is_no_formula(model: Model) -> None:
 
 def test_unseen_elements_are_warned_about(store: Store) -> None:
     data = tiny.dataset(store, formulas=("LiO", "LiO2", "NaO", "HeO", "FeO"), sides=["train"] * 4 + ["test"])
-    seen = elements_seen(join([data], "train", tiny.ENCODER), tiny.ENCODER)
+    rows, seen = elements_seen(data, tiny.ENCODER)
+    assert rows == data.card.splits["train"] - sum("He" in text for text in data.rows("train").formulas)
     assert "Fe" not in seen  # of a test row only
     assert "He" not in seen  # of a row that the input cannot hold
     assert seen["O"] == sum(seen[symbol] for symbol in ("Li", "Na") if symbol in seen)

@@ -124,7 +124,7 @@ def test_the_card_tells_of_each_property(store: Store, ref: ModelRef, datasets: 
     assert found == ["user/gap", "both@1", "user/gap", "other/modulus"]
 
 
-def test_elements_are_counted_once_per_composition(ref: ModelRef, datasets: list[Dataset]) -> None:
+def test_elements_are_counted_by_property(ref: ModelRef, datasets: list[Dataset]) -> None:
     card = ref.card()
     gap, modulus = card.properties
     # The gaps hold all compositions that the moduli do.

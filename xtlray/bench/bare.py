@@ -21,6 +21,7 @@ from torch import nn
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import open_dataset
 from xtlray.data.joined import join
+from xtlray.errors import WorkError
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.timing import peak_rss_mb
@@ -93,6 +94,8 @@ class Stretches:
         stretches: int = STRETCHES,
         warm: int = WARM_STEPS,
     ) -> None:
+        if len(feed) < batch:
+            raise WorkError("There are fewer rows than a batch has", got=f"{len(feed)} rows, batches of {batch}")
         self.feed, self.batch, self.steps, self.device = feed, batch, steps, device
         self.stretches, self.warm = stretches, warm
         self.marks: list[float] = []

@@ -58,7 +58,7 @@ def pretrain_cost(store: Store, settings: PretrainSettings, hashes: Mapping[str,
     """Rows, steps, minutes on this machine, megabytes of disk."""
     datasets = [open_dataset(store, name, hashes[name]) for name in settings.dataset]
     assert isinstance(settings.net, dict)
-    rows = len(join(datasets, "train", ENCODER))
+    rows = datasets[0].card.splits["train"] if len(datasets) == 1 else len(join(datasets, "train", ENCODER))
     steps = settings.epochs * steps_per_epoch(rows, settings.batch)
     workers = settings.worker_range[1]
     threads = max(1, provenance.cores() // workers)

@@ -52,6 +52,21 @@ def newest_checkpoint(store: Store, run: str) -> Found | None:
     return next(complete_checkpoints(store, run), None)
 
 
+def whole_checkpoint(store: Store, run: str) -> Found | None:
+    """The newest checkpoint whose weights can be read; None where there is none."""
+    for found in complete_checkpoints(store, run):
+        where = f"{found.folder}/{WEIGHTS}"
+        try:
+            unpack_tensors(store.get(where), where)
+        except StoreGoneError:
+            raise
+        except StoreError as error:
+            log.warning("a checkpoint is passed over: %s", error)
+            continue
+        return found
+    return None
+
+
 def complete_checkpoints(store: Store, run: str) -> Iterator[Found]:
     """All complete checkpoints of a run, the one with the most steps first.
 

@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from xtlray import provenance
 from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
-from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint
+from xtlray.pretrain.checkpoints import Found, open_checkpoint, whole_checkpoint
 from xtlray.pretrain.rescue import bring_back
 from xtlray.pretrain.rows import LOADER
 from xtlray.pretrain.settings import PretrainSettings
@@ -79,7 +79,7 @@ def run_training(
         WorkError: the workers failed more often than they may, or training diverged.
     """
     bring_back(store, run, attempt)
-    found = newest_checkpoint(store, run)
+    found = whole_checkpoint(store, run)
     if found and found.state.epoch >= settings.epochs:
         return found  # only what comes after training is left to do
     scale = scale_of(settings, ray.cluster_resources())
@@ -102,7 +102,7 @@ def run_training(
         log.info("going on after epoch %d of %d", done, settings.epochs)
     with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as folder:
         _fit(_trainer(worker, scale, folder))
-    last = newest_checkpoint(store, run)
+    last = whole_checkpoint(store, run)
     if last is None or last.state.epoch < settings.epochs:
         raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
     return last

@@ -1,21 +1,19 @@
-"""Making a model's card: everything that a later reader could ask about it.
-
-Shape suffixes: B rows, P properties.
-"""
+"""Making a model's card: everything that a later reader could ask about it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xtlray import provenance
+from xtlray.chem.formula import composition_keys
 from xtlray.chem.fractions import FractionEncoder
+from xtlray.data import shards
 from xtlray.data.dataset import Dataset
-from xtlray.data.joined import Joined, join
+from xtlray.data.joined import held_out_keys
 from xtlray.records import DatasetCard, Member, ModelCard, PropertyCard, SplitMetrics
 from xtlray.runs import Run, now
 
@@ -56,8 +54,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
     source = making.source
     before = [{"model": f"{source.name}@{source.version}"}, *source.lineage] if source else []
     own = {"method": making.method, "run": making.run.id}
-    joined = join([dataset for dataset, _ in making.scored], "train", making.encoder)
-    properties = _properties(making, joined)
+    properties = _properties(making)
     first = properties[0]
 
     def make(version: int, files: dict[str, str]) -> ModelCard:
@@ -68,7 +65,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             label=first.label,
             unit=first.unit,
             elements_encoded=list(making.encoder.elements),
-            elements_seen=elements_seen(joined, making.encoder),
+            elements_seen=_most(properties, making.encoder),
             members=list(making.members),
             method=making.method,
             source_model=f"{source.name}@{source.version}" if source else None,
@@ -94,28 +91,50 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
 
 
 def elements_seen(
-    joined: Joined, encoder: FractionEncoder, rows_B: NDArray[np.bool_] | slice = slice(None)
-) -> dict[str, int]:
-    """How many of these rows (default: of all) hold each element."""
-    held = joined.z_BK[rows_B][joined.f_BK[rows_B] > 0]
-    counts = np.bincount(held, minlength=len(encoder.elements))
-    return {symbol: int(n) for symbol, n in zip(encoder.elements, counts, strict=True) if n}
+    dataset: Dataset, encoder: FractionEncoder, held_out: Set[bytes] = frozenset()
+) -> tuple[int, dict[str, int]]:
+    """The training rows of a dataset, and how many of them hold each element.
+
+    Shard by shard, for a dataset may be bigger than the memory. Rows that the encoder cannot hold, and compositions in
+    `held_out`, are no training rows.
+
+    Raises:
+        StoreError: a shard is missing or damaged.
+    """
+    rows, counts = 0, np.zeros(len(encoder.elements), np.int64)
+    for part, data, key in dataset.parts("train"):
+        _, found = shards.read(data, part, key)
+        found = found.take(encoder.encodable(found))
+        if held_out:
+            found = found.take([i for i, name in enumerate(composition_keys(found)) if name not in held_out])
+        rows += len(found)
+        counts += np.bincount(encoder.columns(found), minlength=len(counts))
+    return rows, {symbol: int(n) for symbol, n in zip(encoder.elements, counts, strict=True) if n}
 
 
-def _properties(making: Making, joined: Joined) -> list[PropertyCard]:
-    labelled_BP = ~np.isnan(joined.y_BP)
-    return [
-        PropertyCard(
-            name=dataset.card.name,
-            label=dataset.card.label,
-            unit=dataset.card.unit,
-            dataset=_dataset(dataset.card),
-            metrics=dict(metrics),
-            rows_train=int(labelled_BP[:, p].sum()),
-            elements_seen=elements_seen(joined, making.encoder, labelled_BP[:, p]),
+def _properties(making: Making) -> list[PropertyCard]:
+    held_out = held_out_keys([dataset for dataset, _ in making.scored])
+    made = []
+    for dataset, metrics in making.scored:
+        rows, seen = elements_seen(dataset, making.encoder, held_out)
+        card = dataset.card
+        made.append(
+            PropertyCard(
+                name=card.name,
+                label=card.label,
+                unit=card.unit,
+                dataset=_dataset(card),
+                metrics=dict(metrics),
+                rows_train=rows,
+                elements_seen=seen,
+            )
         )
-        for p, (dataset, metrics) in enumerate(making.scored)
-    ]
+    return made
+
+
+def _most(properties: Sequence[PropertyCard], encoder: FractionEncoder) -> dict[str, int]:
+    most = {symbol: max(each.elements_seen.get(symbol, 0) for each in properties) for symbol in encoder.elements}
+    return {symbol: n for symbol, n in most.items() if n}
 
 
 def _dataset(card: DatasetCard) -> dict[str, Any]:
