@@ -77,13 +77,21 @@ def test_ctrl_c_does_not_wait_for_the_store() -> None:
     assert time.monotonic() - began < 2
 
 
-def test_how_rows_are_held_is_said_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("xtlray").propagate = True
-    with caplog.at_level(logging.INFO, "xtlray.pretrain"), watch(store):
+def test_how_rows_are_held_is_said_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: said.append(record.getMessage()))
+    logger = logging.getLogger("xtlray.pretrain")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "propagate", False)
+    caplog.set_level(logging.INFO, logger.name)
+    with watch(store):
         time.sleep(0.05)
-        assert caplog.messages == []
+        assert said == []
         note_choice(store, ATTEMPT, Choice("streaming", "9 rows, 3 MB to load: so streaming"))
-    assert caplog.messages == ["loader: 9 rows, 3 MB to load: so streaming"]
+    assert said == ["loader: 9 rows, 3 MB to load: so streaming"]
 
 
 class GroupError(Exception):

@@ -214,7 +214,7 @@ def test_the_net_to_carry_over_knows_its_heads(ref: ModelRef) -> None:
 
 
 def test_the_listing_names_all_and_the_errors_of_the_first(ref: ModelRef) -> None:
-    (row,) = list_models(ref.store)
+    (row,) = [row for row in list_models(ref.store) if row["model"] == str(ref)]
     assert (row["property"], row["properties"]) == ("user/gap", ["user/gap", "other/modulus"])
     assert (row["unit"], row["val_mae"], row["test_mae"]) == ("eV", 0.5, 0.6)
 

@@ -77,15 +77,17 @@ def test_what_means_nothing(store: Store, data: Any, text: str, message: str) ->
 
 
 def test_an_empty_library(store: Store) -> None:
-    with pytest.raises(UnknownNameError, match=r"there is none yet.*xtlray models list"):
+    """But for what the package brings."""
+    with pytest.raises(UnknownNameError, match=r"no model of that name.*xtlray models list"):
         resolve(store, "oqmd-elemnet")
-    assert model_names(store) == complete_versions(store) == versions_of(store, "oqmd-elemnet") == []
+    assert model_names(store) == ["builtin/oqmd"]
+    assert complete_versions(store) == versions_of(store, "oqmd-elemnet") == []
 
 
 def test_names_of_one_part_and_of_two(store: Store, data: Any) -> None:
     for name in ("klu", "jarvis/klu", "jarvis"):
         make(store, data, name=name)
-    assert model_names(store) == ["jarvis", "jarvis/klu", "klu"]
+    assert model_names(store) == ["builtin/oqmd", "jarvis", "jarvis/klu", "klu"]
     assert complete_versions(store) == [("jarvis", 1), ("jarvis/klu", 1), ("klu", 1)]
     assert versions_of(store, "jarvis") == [1]
 
