@@ -107,6 +107,15 @@ def test_bfloat16_walks_nearly_the_same_path() -> None:
     assert losses[1] != losses[0]
 
 
+def test_gains_of_norms_do_not_decay() -> None:
+    net = build_net({"name": "deepsets", "width": 4, "blocks": 1, "inner": 4}, 86, 1, seed=0)
+    decaying, others = make_optimizer(net, tiny.RECIPE).param_groups
+    assert (decaying["weight_decay"], others["weight_decay"]) == (tiny.RECIPE.weight_decay, 0.0)
+    assert len(others["params"]) == 4  # of two norms
+    assert len(decaying["params"]) + 4 == len(list(net.parameters()))
+    assert len(make_optimizer(fresh(), tiny.RECIPE).param_groups) == 1
+
+
 def test_each_group_scales_the_learning_rate() -> None:
     net = fresh()
     groups = [{"params": net.hidden.parameters(), "lr_scale": 0.1}, {"params": net.output.parameters()}]

@@ -86,11 +86,14 @@ def fit(
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019), fused: on a CPU the pass over the weights bounds small batches.
 
-    Only matrices decay: biases and the gains of norms are few, and shrinking them restrains nothing.
+    Gains and shifts of norms do not decay: shrinking them restrains nothing.
     """
-    matrices = [weight for weight in net.parameters() if weight.ndim > 1]
-    others = [weight for weight in net.parameters() if weight.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    exempt = {id(weight) for part in net.modules() if isinstance(part, nn.LayerNorm) for weight in part.parameters()}
+    decaying = [weight for weight in net.parameters() if id(weight) not in exempt]
+    others = [weight for weight in net.parameters() if id(weight) in exempt]
+    groups: list[dict[str, Any]] = [{"params": decaying, "weight_decay": recipe.weight_decay}]
+    if others:
+        groups.append({"params": others, "weight_decay": 0.0})
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
 
 
