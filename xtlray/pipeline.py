@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xtlray import catalog, provenance
@@ -105,7 +103,8 @@ class RaySession:
             if address:
                 ray.init(address=address, **common)
             else:
-                cores, folder = provenance.cores(), _ray_folder()
+                # Not /tmp/ray, which may be somebody else's.
+                cores, folder = provenance.cores(), str(provenance.scratch())
                 ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **common)
         except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
             raise WorkError(
@@ -114,12 +113,6 @@ class RaySession:
                 fix="check RAY_ADDRESS, or unset it" if address else "see xtlray doctor --ray; a short TMPDIR may help",
             ) from error
         self.started = True
-
-
-def _ray_folder() -> str:
-    """A folder of our own, for /tmp/ray may be somebody else's; short, for a socket's path has 107 characters."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return str(Path(tempfile.gettempdir()) / f"xtlray-{user}")
 
 
 # --- pretraining -----------------------------------------------------------------------------------------------------

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from tests import tiny
 from xtlray.chem.formula import parse
-from xtlray.data.joined import compact, join
+from xtlray.data.joined import Joined, compact, join
+from xtlray.records import SPLITS
 from xtlray.store import Store
 from xtlray.training.table import CompactTable
 
 
-def texts(joined: object, y_column: int) -> list[float]:
-    return [value for value in joined.y_BP[:, y_column].tolist() if value == value]  # type: ignore[attr-defined]
+def labels(joined: Joined, column: int) -> list[float]:
+    value_B = joined.y_BP[:, column]
+    return list(value_B[~np.isnan(value_B)])
 
 
 def test_compact_rows_hold_what_the_encoder_does() -> None:
     found, _ = parse(["LiO", "NaCl", "Fe", "KMgF3"])
     z_BK, f_BK = compact(found, tiny.ENCODER)
     table = CompactTable.of(z_BK, f_BK, np.zeros((4, 1)), 86)
-    x_BF, _ = table.take(np.arange(4))  # type: ignore[arg-type]
+    x_BF, _ = table.take(torch.arange(4))
     assert np.array_equal(x_BF.numpy(), tiny.ENCODER.encode(found))
     assert z_BK.shape == f_BK.shape == (4, 3)
 
@@ -40,10 +43,10 @@ def test_rows_of_one_composition_are_side_by_side(store: Store) -> None:
 def test_what_only_one_has_is_missing_for_the_other(store: Store) -> None:
     one = tiny.dataset(store, "user/one", tiny.FORMULAS[:50])
     other = tiny.dataset(store, "user/other", tiny.FORMULAS[30:])
-    for split in ("train", "val", "test"):
-        joined = join([one, other], split, tiny.ENCODER)  # type: ignore[arg-type]
+    for split in SPLITS:
+        joined = join([one, other], split, tiny.ENCODER)
         counts = (~np.isnan(joined.y_BP)).sum(axis=0).tolist()
-        assert counts == [one.card.splits.get(split, 0), other.card.splits.get(split, 0)]  # type: ignore[call-overload]
+        assert counts == [one.card.splits.get(split, 0), other.card.splits.get(split, 0)]
         assert not np.isnan(joined.y_BP).all(axis=1).any()
     assert len(join([one, other], "train", tiny.ENCODER)) < one.card.splits["train"] + other.card.splits["train"]
 
@@ -53,13 +56,13 @@ def test_a_composition_that_one_dataset_holds_twice(store: Store) -> None:
     once = tiny.dataset(store, "user/once")
     joined = join([once, twice], "train", tiny.ENCODER)
     assert len(joined) == 2 * once.card.splits["train"]
-    assert sorted(texts(joined, 1)) == sorted(twice.rows("train").y_B)
-    assert sorted(texts(joined, 0)) == sorted(once.rows("train").y_B)
+    assert sorted(labels(joined, 1)) == sorted(twice.rows("train").y_B)
+    assert sorted(labels(joined, 0)) == sorted(once.rows("train").y_B)
 
 
 def test_foreign_elements_are_counted(store: Store) -> None:
     data = tiny.dataset(store, formulas=("HeO", "NeO", "LiO", "NaO"), sides=["train"] * 4)
-    joined = [join([data], split, tiny.ENCODER) for split in ("train", "val")]  # type: ignore[arg-type]
+    joined = [join([data], split, tiny.ENCODER) for split in SPLITS[:2]]
     assert sum(each.skipped[0] for each in joined) == 2
     assert sum(len(each) for each in joined) == 2
 
@@ -74,7 +77,7 @@ def test_what_one_dataset_tests_on_no_other_trains_on(store: Store) -> None:
     held = {row.tobytes() for data in (pool, published) for split in ("val", "test")
             for row in data.rows(split).encode(tiny.ENCODER)[0]}  # fmt: skip
     table = CompactTable.of(joined.z_BK, joined.f_BK, joined.y_BP, 86)
-    x_BF, _ = table.take(np.arange(len(joined)))  # type: ignore[arg-type]
+    x_BF, _ = table.take(torch.arange(len(joined)))
     assert not {row.tobytes() for row in x_BF.numpy()} & held
     kept = (~np.isnan(joined.y_BP)).sum(axis=0)
     assert kept.tolist() == [
