@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pretrain transfer",
         "registry leaderboard",
         "report",
-        "pipeline",
+        "pipeline ray_session",
         "bench submit",
         "kinds",
         "cli",
@@ -35,7 +35,7 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 # Which parts may import a library that is slow to import or has one owner. A path is a single file, the exceptions.
 OWNERS: dict[str, frozenset[str]] = {
-    "ray": frozenset({"data", "pretrain", "transfer", "pipeline", "bench", "submit", "cli/doctor.py"}),
+    "ray": frozenset({"data", "pretrain", "transfer", "ray_session", "bench", "submit", "cli/doctor.py"}),
     "torch": frozenset(part for part, rank in RANK.items() if rank >= RANK["data"]),
     "obstore": frozenset({"backend", "store"}),
     "deltalake": frozenset({"store"}),

@@ -1,19 +1,16 @@
-"""The only module that wires the layers together: pretrain(), transfer(), load(), and Ray around them."""
+"""The only module that wires the layers together: pretrain(), transfer(), load()."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xtlray import catalog, provenance
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
-from xtlray.errors import WorkError
+from xtlray.ray_session import RaySession
 from xtlray.records import PROTOCOL, ModelCard, SplitMetrics, TrialRecord
 from xtlray.registry.cards import Making, card_maker
 from xtlray.registry.versions import ModelRef, move_best, publish, published, resolve
@@ -30,13 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("xtlray.pipeline")
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
-# Set before Ray is imported, unless the user has set them.
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # no word to anybody
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at each start
-    "RAY_AIR_NEW_OUTPUT": "0",  # the new output of Tune ignores verbose=0
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to answer
-}
 Say = Callable[[str], None]
 
 
@@ -58,61 +48,6 @@ def load(model: str, store: Store | str | None = None) -> Model:
 
     home = store if isinstance(store, Store) else Store.open(store)
     return load_model(resolve(home, model, announce=log.info))
-
-
-# --- Ray -------------------------------------------------------------------------------------------------------------
-
-
-class RaySession:
-    """Ray for the length of a run, started when it is first needed: a local one of our own, or RAY_ADDRESS'.
-
-    A bare `ray.init()` would join whatever Ray it finds, somebody else's too on a shared machine. One that is up
-    already in this process is used and left alone.
-    """
-
-    def __init__(self) -> None:
-        self.started = False
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Ray is up inside. What Ray prints goes to stderr: stdout is for results."""
-        with redirect_stdout(sys.stderr):
-            self._start()
-            yield
-
-    def __enter__(self) -> RaySession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.started:
-            import ray
-
-            ray.shutdown()
-
-    def _start(self) -> None:
-        for name, value in RAY_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        if ray.is_initialized():
-            return
-        verbose = log.isEnabledFor(logging.DEBUG)
-        common = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
-        address = os.environ.get("RAY_ADDRESS")
-        try:
-            if address:
-                ray.init(address=address, **common)
-            else:
-                # Not /tmp/ray, which may be somebody else's.
-                cores, folder = provenance.cores(), str(provenance.scratch())
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **common)
-        except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
-            raise WorkError(
-                "Ray could not be reached" if address else "Ray could not be started",
-                got=f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}",
-                fix="check RAY_ADDRESS, or unset it" if address else "see xtlray doctor --ray; a short TMPDIR may help",
-            ) from error
-        self.started = True
 
 
 # --- pretraining -----------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def _ray(start: bool) -> Iterator[Finding]:
     if not start:
         yield Finding("ray", "ok", f"{ray.__version__}, not started here (--ray tries that); {where}")
         return
-    from xtlray.pipeline import RaySession
+    from xtlray.ray_session import RaySession
 
     started = time.perf_counter()
     with RaySession() as session, session():

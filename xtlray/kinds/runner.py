@@ -19,7 +19,7 @@ from xtlray.errors import RequestError, StoreError, WorkError
 from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Resolved, Say
 from xtlray.names import PART
-from xtlray.pipeline import RaySession
+from xtlray.ray_session import RaySession
 from xtlray.runs import Attempt, Run, left_behind, new_attempt, now, open_run
 from xtlray.store import Store
 
