@@ -41,6 +41,7 @@ def local_ray() -> Iterator[Any]:
     """A Ray of our own with two CPUs, shared by all tests marked `ray`, whatever `RAY_ADDRESS` says."""
     import ray
 
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "1000")  # by default 10 s, which a test would wait for
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()

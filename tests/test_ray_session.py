@@ -16,6 +16,7 @@ def test_what_ray_prints_until_it_is_shut_down_stays_off_stdout(
     ray = SimpleNamespace(
         is_initialized=lambda: False,
         init=lambda **_: print("started"),
+        nodes=lambda: [],
         shutdown=lambda: print("held back"),
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
