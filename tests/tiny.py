@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from xtlray.chem.attributes import COUNT as ATTRIBUTES
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.ingest import About, Provenance, ingest_table
+from xtlray.data.inputs import InputEncoder
 from xtlray.data.splits import Protocol
 from xtlray.nn.members import LiveMember, NetMember, pack_members
 from xtlray.nn.nets import build_net, resolve_net
@@ -26,6 +28,7 @@ from xtlray.transfer.trial import Sweep
 torch.set_num_threads(1)
 
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
+INPUT = InputEncoder(ENCODER)
 NET = resolve_net({"name": "elemnet", "hidden": [8, 4]})
 ELEMENTS = ("Li", "O", "Na", "Si", "Fe", "Cu", "La", "Pb")
 FORMULAS = tuple(f"{a}{n}{b}" for a in ELEMENTS for b in ELEMENTS if a < b for n in range(1, 4))  # 84 compositions
@@ -37,6 +40,12 @@ def inputs(rows: int, seed: int = 0) -> np.ndarray:
     """float32 [rows, 86] like atomic fractions: not negative, each row adds up to one."""
     x_BE = np.random.default_rng(seed).random((rows, len(ELEMNET_ELEMENTS)))
     return (x_BE / x_BE.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def wide_inputs(rows: int, seed: int = 0) -> np.ndarray:
+    """float32 [rows, 86 + 145]: fractions as `inputs` has them, and numbers in the place of physical attributes."""
+    x_BA = np.random.default_rng(seed + 1).normal(10, 3, (rows, ATTRIBUTES))
+    return np.concatenate([inputs(rows, seed), x_BA.astype(np.float32)], axis=1)
 
 
 def net_member(seed: int = 0, mean: float = 3.0, scale: float = 2.0, outputs: int = 1) -> NetMember:
@@ -71,10 +80,10 @@ def dataset(
 
 def task(rows_train: int = 24, rows_val: int = 8, target: str = "user/gap") -> Task:
     """A target that is a linear function of the fractions of two elements."""
-    x_BE = inputs(rows_train + rows_val)
-    y_B = 5 + 100 * x_BE[:, 3].astype(float) - 50 * x_BE[:, 10]
+    x_BX = wide_inputs(rows_train + rows_val)
+    y_B = 5 + 100 * x_BX[:, 3].astype(float) - 50 * x_BX[:, 10]
     cut = rows_train
-    return Task(target, "d" * 64, "split", x_BE[:cut], y_B[:cut], x_BE[cut:], y_B[cut:], {"train": 0, "val": 0})
+    return Task(target, "d" * 64, "split", x_BX[:cut], y_B[:cut], x_BX[cut:], y_B[cut:], {"train": 0, "val": 0})
 
 
 def model(

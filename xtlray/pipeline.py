@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from xtlray import catalog, provenance
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
+from xtlray.data.inputs import InputEncoder
+from xtlray.data.overlap import trained_keys
+from xtlray.errors import RequestError, StoreError
 from xtlray.ray_session import RaySession
 from xtlray.records import PROTOCOL, ModelCard, SplitMetrics, TrialRecord
 from xtlray.registry.cards import Making, card_maker
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from xtlray.registry.model import Model
     from xtlray.transfer.campaign import Campaign, Outcome
     from xtlray.transfer.plan import Arm
-    from xtlray.transfer.scoring import Reference
+    from xtlray.transfer.scoring import Reference, Source
     from xtlray.transfer.settings import TransferSettings
 
 log = logging.getLogger("xtlray.pipeline")
@@ -172,6 +175,7 @@ def transfer(
     """
     from xtlray.registry.model import load_model
     from xtlray.transfer.campaign import Campaign, run_campaign
+    from xtlray.transfer.methods import needs_attributes
     from xtlray.transfer.trial import Sweep
 
     campaign = Campaign(
@@ -180,7 +184,8 @@ def transfer(
         datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
         nets={str(ref): load_model(ref).net for ref in sources},
         references={name: _reference(name) for name in hashes},
-        encoder=ENCODER,
+        encoder=InputEncoder(ENCODER, needs_attributes(settings.methods), store, provenance.cores()),
+        sources={str(ref): _source(store, ref) for ref in sources},
     )
     outcome = run_campaign(store, campaign, session, say)
     cards = {str(ref): ref.card() for ref in sources}
@@ -241,6 +246,21 @@ def _publish_best(
     assert result.val_mae is not None, "what is published has a validation error"
     move_best(store, ref, result.val_mae, result.split_id, result.protocol)
     return ref
+
+
+def _source(store: Store, ref: ModelRef) -> Source:
+    """What scoring wants to know of a source model; of one that was carried over itself, all that it has seen."""
+    from xtlray.transfer.scoring import Source
+
+    card = ref.card()
+    seen: set[bytes] = set()
+    try:
+        for name, data_hash in {(each["dataset"], each["data_hash"]) for each in card.lineage if "dataset" in each}:
+            seen |= trained_keys(open_dataset(store, name, data_hash))
+    except (RequestError, StoreError) as error:
+        log.info("what %s was trained on is not here, so not compared with test rows: %s", ref, error)
+        return Source(ref.card_hash(), None)
+    return Source(ref.card_hash(), frozenset(seen))
 
 
 def _reference(target: str) -> Reference:

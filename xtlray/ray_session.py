@@ -19,15 +19,6 @@ RAY_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output of Tune ignores verbose=0
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to answer
 }
-# Of every worker, where the user has not set them; they must stand before a process starts.
-WORKER_ENVIRONMENT = {
-    # Ray runs what we train in a thread. There glibc takes memory from arenas of 64 MB, which it gives back to the
-    # kernel as soon as they are empty, at each step: measured, one worker came to 0.89 of the bare loop, now 0.94.
-    "MALLOC_ARENA_MAX": "1",
-    # Threads of torch that wait for each other do not go to sleep: Ray's own processes interrupt one of them many
-    # times a second, and to be woken costs more than the interruption: measured, 0.98 of the bare loop.
-    "OMP_WAIT_POLICY": "active",
-}
 
 
 class RaySession:
@@ -63,7 +54,7 @@ class RaySession:
             self._stdout.__exit__(None, None, None)
 
     def _start(self) -> None:
-        for name, value in {**RAY_ENVIRONMENT, **WORKER_ENVIRONMENT}.items():
+        for name, value in RAY_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import ray
 
@@ -74,8 +65,7 @@ class RaySession:
         address = os.environ.get("RAY_ADDRESS")
         try:
             if address:
-                variables = {name: os.environ[name] for name in WORKER_ENVIRONMENT}
-                ray.init(address=address, runtime_env={"env_vars": variables}, **common)
+                ray.init(address=address, **common)
             else:
                 # Not /tmp/ray, which may be somebody else's.
                 cores, folder = provenance.cores(), str(provenance.scratch())

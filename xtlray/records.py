@@ -131,20 +131,37 @@ class DatasetPointer(Record):
     ingest: IngestReport
 
 
+class FeatureBlock(Record):
+    """Columns that a member reads: of the input, or of what one of its sources makes of it."""
+
+    kind: Literal["fractions", "attributes", "activations", "answers"]
+    layer: int | None = Field(None, description="of the activations")
+    source: int = Field(0, description="place among the member's sources")
+
+
 class Member(Record):
-    """One member of a published model: a net, or a scikit-learn head on the activations of a net (or on none).
+    """One member of a published model: a net on elemental fractions; or a net, or a scikit-learn head, on features.
 
     `net` is the net's name and settings (see `xtlray.nn`), its tensors lie in `weights.safetensors` under the
-    prefix `<prefix>.`; `layer` is how many hidden layers of it the head reads.
+    prefix `<prefix>.`. Those of a member on features lie in parts of it: `net.`, `columns.` (the scale of each
+    column), `source0.` and so on.
     """
 
-    kind: Literal["net", "head", "constant"]
+    kind: Literal["net", "feature-net", "head", "constant"]
     net: dict[str, Any] | None = None
     prefix: str | None = None
     scaler: dict[str, list[float]] | None = None
-    layer: int | None = None
+    blocks: list[FeatureBlock] | None = Field(None, description="of a member on features; None in old cards")
+    sources: list[dict[str, Any]] = Field([], description="net and scaler of each source that the blocks speak of")
+    layer: int | None = Field(None, description="in old cards: how many hidden layers of its net a head reads")
     head: str | None = Field(None, description="file name of the skops head")
+    bounds: tuple[float, float] | None = Field(None, description="between which a head's answers are kept, in the unit")
     value: float | None = Field(None, description="the answer of a constant, in the unit")
+
+    @property
+    def attributes(self) -> bool:
+        """Whether it reads physical attributes."""
+        return any(block.kind == "attributes" for block in self.blocks or [])
 
 
 class SplitMetrics(Record):
@@ -178,15 +195,15 @@ class ModelCard(Record):
     it (None outside a git checkout). `property`, `label`, `unit`, `dataset` and `metrics` speak of the first property.
     """
 
-    SCHEMA: ClassVar[int] = 2  # 2: `properties`
-    schema_version: int = 2
+    SCHEMA: ClassVar[int] = 3  # 2: `properties`; 3: members on features
+    schema_version: int = 3
 
     name: str
     version: int
     property: str = Field(description="the dataset whose property it predicts")
     label: str
     unit: str | None
-    input: str = "elemental_fractions"
+    input: str = Field("elemental_fractions", description="or elemental_fractions+physical_attributes")
     elements_encoded: list[str] = Field(description="what the input can hold")
     elements_seen: dict[str, int] = Field(
         description="training rows that hold each element, of the property for which they are most"
@@ -260,6 +277,15 @@ class TrialRecord(Record):
     versions: dict[str, str] = {}
 
 
+INPUTS = {
+    "fractions": "elemental_fractions",
+    "attributes": "physical_attributes",
+    "activations": "source_activations",
+    "answers": "source_answers",
+}
+"""What a block of a member's features is called in cards and on the leaderboard."""
+
+
 class ResultRecord(Record):
     """A leaderboard row: the chosen configuration of one target × method × source, its seeds averaged, scored once."""
 
@@ -288,3 +314,23 @@ class ResultRecord(Record):
     split_id: str = ""
     protocol: str = ""
     data_hash: str = ""
+    input: str = Field("elemental_fractions", description="what the members read")
+    source_hash: str | None = Field(None, description="SHA-256 of the source's card")
+    test_rmse: float | None = None
+    test_r2: float | None = None
+    mae_over_base: float | None = Field(None, description="test MAE over that of the mean of the training targets")
+    rows_test_new: int | None = Field(None, description="test rows whose composition was not trained on")
+    test_mae_new_compositions: float | None = Field(None, description="test MAE on those")
+    floor_mae: float | None = Field(
+        None, description="the lowest test MAE of any model of compositions: rows that share one differ"
+    )
+    polymorph_mad: float | None = Field(
+        None, description="mean absolute deviation among all rows that share a composition with another"
+    )
+    rows_test_pretrained: int | None = Field(
+        None, description="test rows whose composition the source was pretrained on; None where that is not known"
+    )
+    trials_run: int | None = Field(None, description="trials of the arm, failed ones included")
+    rows_per_s: float | None = Field(None, description="test rows predicted a second, on one core")
+    hardware: str | None = None
+    predictions: str | None = Field(None, description="where what was predicted for the test rows lies in the store")

@@ -1,4 +1,4 @@
-"""`xtlray predict`, `models` and `leaderboard`, from the words typed to what is printed and the exit code."""
+"""`xtlray predict` and `models`, from the words typed to what is printed and the exit code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from tests import tiny
-from xtlray.cli.main import main
+from tests.cli.conftest import Said
 from xtlray.registry.versions import move_best
 from xtlray.store import Store
-
-Said = tuple[int, str, str]
 
 
 @pytest.fixture
@@ -31,19 +28,6 @@ def store(tmp_path: Path) -> Store:
     tiny.model(store, run="run-00000002", data=data)
     move_best(store, best, 0.5, "s", "p")
     return store
-
-
-@pytest.fixture
-def xtlray(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
-    """Runs a command line on that store; returns exit code, stdout and stderr."""
-    monkeypatch.setenv("XTLRAY_STORE", str(store.local_path))
-
-    def run(*words: Any) -> Said:
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 # --- arguments -------------------------------------------------------------------------------------------------------
@@ -276,28 +260,3 @@ def test_a_card_shows_the_errors_of_each_property(xtlray: Callable[..., Said], b
         ("other/modulus", "GPa", 6.0),
     ]
     assert "properties" not in yaml.safe_load(xtlray("models", "show", "user/gap@1")[1])
-
-
-# --- leaderboard -----------------------------------------------------------------------------------------------------
-
-
-def test_the_leaderboard(xtlray: Callable[..., Said], store: Store) -> None:
-    assert xtlray("leaderboard", "--json")[:2] == (0, "[]\n")
-    assert "leaderboard is empty" in xtlray("leaderboard")[2]
-    row = {
-        "target": "user/gap", "unit": "eV", "method": "base", "source": None, "seeds": 1, "rows_train": 8,
-        "rows_val": 1, "rows_test": 0, "val_mae": 1.0, "test_mae": None, "test_mae_spread": None, "base_mae": None,
-        "ref_best_transfer": None, "ref_best_scratch": None, "model": None, "run": "run-00000002", "status": "ok",
-        "error": None, "seconds": 1.0, "commit": "abc",
-    }  # fmt: skip
-    store.create_json("runs/run-00000002/results/transfer/user.gap--base.json", {**row, "config": {"a": 1}})
-    code, out, _ = xtlray("leaderboard", "--json")
-    assert code == 0
-    assert json.loads(out) == [row]
-    assert list(json.loads(out)[0]) == list(row)  # in this order
-    assert xtlray("leaderboard", "--format", "csv")[1].splitlines()[0] == ",".join(row)
-    table = xtlray("leaderboard", "--target", "user/*")[1]
-    assert "8/1/0" in table
-    code, out, err = xtlray("leaderboard", "--target", "user/gop")
-    assert (code, out) == (2, "")
-    assert "user/gap" in err

@@ -16,11 +16,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from tests import tiny
-from xtlray.errors import StoreError
+from xtlray.errors import RequestError, StoreError
+from xtlray.nn.features import Block, Features
 from xtlray.nn.heads import pack_head, unpack_head
-from xtlray.nn.members import WEIGHTS, ConstantMember, HeadMember, LiveMember, ensemble, pack_members, unpack_members
+from xtlray.nn.members import (
+    WEIGHTS,
+    ConstantMember,
+    FeatureNetMember,
+    HeadMember,
+    LiveMember,
+    NetMember,
+    ensemble,
+    pack_members,
+    unpack_members,
+)
+from xtlray.nn.nets import build_net
+from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.tensors import pack_tensors, unpack_tensors
-from xtlray.records import Member
+from xtlray.records import FeatureBlock, Member
 
 
 class Strange(BaseEstimator):
@@ -33,11 +46,15 @@ class Strange(BaseEstimator):
         raise AssertionError("code of a refused type has run")
 
 
+def activations(body: NetMember, layer: int = 1) -> Features:
+    return Features((Block("activations", layer),), (body,), 86)
+
+
 def head_member() -> HeadMember:
     body = tiny.net_member(3)
     h_BH = body.features(tiny.inputs(30), 1)
     head = make_pipeline(StandardScaler(), Ridge(alpha=0.1)).fit(h_BH, np.arange(30.0))
-    return HeadMember(body, 1, head)
+    return HeadMember(activations(body), head)
 
 
 def three() -> list[LiveMember]:
@@ -92,7 +109,7 @@ def test_an_ensemble_answers_for_one_of_several_properties() -> None:
 
 def test_heads_on_a_net_of_several_properties_answer_for_one() -> None:
     body = tiny.net_member(3, outputs=2)
-    head = HeadMember(body, 1, Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)))
+    head = HeadMember(activations(body), Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)))
     x_BF = tiny.inputs(4)
     members: list[LiveMember] = [head, tiny.net_member(4, outputs=2), ConstantMember(2.0)]
     again = unpack_members(*pack_members(members), 86, "here")
@@ -151,13 +168,49 @@ def test_another_width_of_the_input_is_refused() -> None:
         ({"prefix": None}, "tensors of no member|lacks its net"),
         ({"head": None}, "lacks its head"),
         ({"head": "other.skops"}, "lacks its head"),
-        ({"layer": None}, "lacks its head"),
-        ({"layer": 3}, "layer"),
-        ({"layer": 0}, "layer"),
+        ({"layer": None}, "layer None of 2"),
+        ({"layer": 3}, "layer 3 of 2"),
+        ({"layer": 0}, "layer 0 of 2"),
         ({"scaler": {"mean": [1.0]}}, "describes no net"),
         ({"scaler": {"mean": [1.0], "scale": [1.0, 2.0]}}, "describes no net"),
         ({"net": {"name": "transformer"}}, "describes no net"),
         ({"net": {"name": "elemnet", "hidden": [-1]}}, "describes no net"),
+    ],
+)
+def test_old_records_that_lack_something_are_refused(update: dict[str, Any], message: str) -> None:
+    record, files = old_head()
+    with pytest.raises(StoreError, match=message):
+        unpack_members([record.model_copy(update=update)], files, 86, "here")
+
+
+def old_head() -> tuple[Member, dict[str, bytes]]:
+    """A head as it was kept before members read features: one layer of one net, whose weights are the member's."""
+    member = head_member()
+    (body,) = member.features.sources
+    (record,), files = pack_members([body])
+    update = {"kind": "head", "layer": 1, "head": "m0.skops"}
+    return record.model_copy(update=update), {**files, "m0.skops": pack_head(member.estimator)}
+
+
+def test_an_old_head_is_read_as_ever() -> None:
+    record, files = old_head()
+    (again,) = unpack_members([record], files, 86, "here")
+    assert np.array_equal(again.predict(tiny.inputs(7)), head_member().predict(tiny.inputs(7)))
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"blocks": []}, "no blocks"),
+        ({"blocks": [FeatureBlock(kind="activations", layer=3)]}, "layer 3 of 2"),
+        ({"blocks": [FeatureBlock(kind="activations")]}, "layer None of 2"),
+        ({"blocks": [FeatureBlock(kind="answers", source=1)]}, "source 1 of 1"),
+        ({"blocks": [FeatureBlock(kind="answers", source=-1)]}, "source -1 of 1"),
+        ({"sources": []}, "source 0 of 0"),
+        ({"sources": [{}]}, "lacks its net"),
+        ({"sources": [{"net": {"name": "transformer"}, "scaler": {"mean": [0.0], "scale": [1.0]}}]}, "no net of ours"),
+        ({"head": None}, "lacks its head"),
+        ({"head": "other.skops"}, "lacks its head"),
     ],
 )
 def test_records_that_lack_something_are_refused(update: dict[str, Any], message: str) -> None:
@@ -166,8 +219,60 @@ def test_records_that_lack_something_are_refused(update: dict[str, Any], message
         unpack_members([records[0].model_copy(update=update)], files, 86, "here")
 
 
+def feature_net(blocks: tuple[Block, ...]) -> FeatureNetMember:
+    features = Features(blocks, (tiny.net_member(5, outputs=2),), 86)
+    h_BH = features.of(tiny.wide_inputs(20))
+    net = build_net(tiny.NET, h_BH.shape[1], 1, seed=3).eval()
+    return FeatureNetMember(features, tiny.NET, net, TargetScaler((1.0,), (2.0,)), h_BH.mean(0), h_BH.std(0) + 1)
+
+
+BLOCKS = (Block("fractions"), Block("attributes"), Block("activations", 2), Block("answers"))
+
+
+@pytest.mark.parametrize("blocks", [BLOCKS, *((block,) for block in BLOCKS)])
+def test_features_side_by_side_survive_packing(blocks: tuple[Block, ...]) -> None:
+    x_BX = tiny.wide_inputs(9)
+    head = HeadMember(feature_net(blocks).features, Ridge().fit(np.eye(2), [0.0, 1.0]), (0.0, 1.0))
+    head.estimator.fit(head.features.of(tiny.wide_inputs(20)), np.arange(20.0))
+    members: list[LiveMember] = [feature_net(blocks), head]
+    records, files = pack_members(members)
+    again = unpack_members([Member.model_validate_json(r.model_dump_json()) for r in records], files, 86, "here")
+    for before, after in zip(members, again, strict=True):
+        assert np.array_equal(before.predict(x_BX), after.predict(x_BX))
+    assert pack_members(again) == (records, files)
+    assert records[0].attributes is (Block("attributes") in blocks)
+
+
+def test_a_blocks_columns_are_what_it_says() -> None:
+    x_BX, source = tiny.wide_inputs(9), tiny.net_member(5, outputs=2)
+    parts = [Features((block,), (source,), 86).of(x_BX) for block in BLOCKS]
+    assert np.array_equal(parts[0], x_BX[:, :86])
+    assert np.array_equal(parts[1], x_BX[:, 86:])
+    assert np.array_equal(parts[2], source.features(x_BX[:, :86], 2))
+    assert np.allclose(parts[3], source.predict_all(x_BX[:, :86]))
+    assert np.array_equal(Features(BLOCKS, (source,), 86).of(x_BX), np.concatenate(parts, axis=1))
+    with pytest.raises(RequestError, match="no physical attributes"):
+        Features((Block("attributes"),), (), 86).of(x_BX[:, :86])
+
+
+def test_a_heads_answers_stay_within_its_bounds() -> None:
+    features = Features((Block("fractions"),), (), 86)
+    head = Ridge(alpha=1e-6).fit(tiny.inputs(100), np.linspace(-5, 5, 100))
+    free, kept = HeadMember(features, head), HeadMember(features, head, (-1.0, 2.0))
+    x_BF = tiny.inputs(50, seed=1)
+    assert np.array_equal(kept.predict(x_BF), free.predict(x_BF).clip(-1, 2))
+    assert not np.array_equal(kept.predict(x_BF), free.predict(x_BF))
+
+
+@pytest.mark.parametrize("change", [lambda t: t.pop("m0.columns.center"), add("m0.columns.spread", torch.zeros(3))])
+def test_scales_of_columns_that_do_not_fit_are_refused(change: Any) -> None:
+    records, files = pack_members([feature_net(BLOCKS)])
+    with pytest.raises(StoreError, match="lacks the scales of its columns"):
+        unpack_members(records, changed(files, change), 86, "here")
+
+
 def test_a_constant_without_value_is_refused() -> None:
-    with pytest.raises(StoreError, match="a constant without"):
+    with pytest.raises(StoreError, match="a constant without one"):
         unpack_members([Member(kind="constant")], {}, 86, "here")
 
 

@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge
 import xtlray
 from tests import tiny
 from xtlray.errors import MissingKeyError, RequestError, StoreError
+from xtlray.nn.features import Block, Features
 from xtlray.nn.members import ConstantMember, HeadMember
 from xtlray.registry.cards import elements_seen
 from xtlray.registry.library import describe, list_models, verify
@@ -21,7 +22,10 @@ from xtlray.store import Store
 
 def head() -> HeadMember:
     body = tiny.net_member(3)
-    return HeadMember(body, 1, Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)))
+    return HeadMember(
+        Features((Block("activations", 1),), (body,), 86),
+        Ridge().fit(body.features(tiny.inputs(20), 1), np.arange(20.0)),
+    )
 
 
 def rewrite(store: Store, key: str, data: bytes) -> None:

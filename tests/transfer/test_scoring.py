@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny
+from xtlray.chem.formula import composition_keys, parse
 from xtlray.data.dataset import Dataset
 from xtlray.nn.members import ConstantMember, pack_members
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.plan import Arm, TrialSpec
-from xtlray.transfer.scoring import Reference, chosen_records, load_members, pack_model, score_arm
+from xtlray.transfer.scoring import HeldOutRows, Reference, Source, chosen_records, load_members, pack_model, score_arm
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.task import make_task
 from xtlray.transfer.trial import leave_record, run_trial
@@ -34,7 +36,7 @@ def published(store: Store, test_values: Any = None) -> Dataset:
 
 def constants(store: Store, data: Dataset, *answers: tuple[float, float, int]) -> list[TrialRecord]:
     """Records of trials whose members answer a constant: (lr, answer, seed)."""
-    task, records = make_task(data, tiny.ENCODER), []
+    task, records = make_task(data, tiny.INPUT), []
     for lr, value, seed in answers:
         (member,), _ = pack_members([ConstantMember(value)])
         error = float(np.abs(task.y_val_B - value).mean())
@@ -44,9 +46,12 @@ def constants(store: Store, data: Dataset, *answers: tuple[float, float, int]) -
     return records
 
 
-def scored(store: Store, data: Dataset, records: list[TrialRecord], arm: Arm = ARM) -> ResultRecord:
-    task = make_task(data, tiny.ENCODER)
-    return score_arm(store, tiny.SWEEP, arm, records, task, data, tiny.ENCODER, REFERENCE)
+def scored(
+    store: Store, data: Dataset, records: list[TrialRecord], arm: Arm = ARM, source: Source | None = None
+) -> ResultRecord:
+    task = make_task(data, tiny.INPUT)
+    test = partial(HeldOutRows.of, data, task, tiny.INPUT)
+    return score_arm(store, tiny.SWEEP, arm, records, task, data, test, REFERENCE, source)
 
 
 def test_a_result_by_hand(store: Store) -> None:
@@ -73,6 +78,27 @@ def test_a_result_by_hand(store: Store) -> None:
     assert set(kept["spread"].to_pylist()) == {1.0}
 
 
+def test_rows_that_were_trained_on_are_told_apart(store: Store) -> None:
+    """Of four test rows two are of compositions in the training rows, written otherwise; two of them are twins."""
+    formulas = [*tiny.FORMULAS[:40], "Li2O2", "Na3O3", "CuAg", "Cu2Ag2"]
+    values = [float(i) for i in range(40)] + [100.0, 110.0, 120.0, 124.0]
+    known = ["LiO", "NaO"]
+    data = tiny.dataset(
+        store, formulas=[*known, *formulas], values=[1.0, 2.0, *values], sides=["train"] * 42 + ["test"] * 4
+    )
+    pretrained = frozenset(composition_keys(parse(["CuAg"])[0]))
+    records = constants(store, data, (0.1, 105.0, 0))
+    result = scored(store, data, records, Arm("user/gap", "tl-finetune", "m@1"), Source("f" * 64, pretrained))
+    assert (result.rows_test, result.rows_test_new, result.rows_test_pretrained) == (4, 2, 2)
+    assert result.test_mae == pytest.approx((5 + 5 + 15 + 19) / 4)
+    assert result.test_mae_new_compositions == pytest.approx((15 + 19) / 2)
+    assert result.floor_mae == pytest.approx((2 + 2) / 4)
+    assert result.source_hash == "f" * 64
+    assert result.test_rmse == pytest.approx(np.sqrt((25 + 25 + 225 + 361) / 4))
+    assert (result.trials_run, result.input) == (1, "elemental_fractions")
+    assert result.mae_over_base == pytest.approx((44 / 4) / result.base_mae)
+
+
 def test_a_result_is_made_once(store: Store) -> None:
     data = published(store)
     first = scored(store, data, constants(store, data, (0.1, 8.0, 0)))
@@ -90,7 +116,7 @@ def test_without_test_rows_test_figures_are_null(store: Store) -> None:
 
 def test_an_arm_whose_trials_failed_has_a_result_that_says_so(store: Store) -> None:
     data = published(store)
-    task = make_task(data, tiny.ENCODER)
+    task = make_task(data, tiny.INPUT)
     spec = TrialSpec(ARM, task.data_hash, {"lr": 1}, 0)
     failed = leave_record(store, tiny.SWEEP, spec, task, {"status": "failed", "error": "it broke", "seconds": 1.0})
     result = scored(store, data, [failed])
@@ -120,7 +146,7 @@ def test_the_test_rows_change_no_choice(tmp_path: Any, scale: float) -> None:
         store = Store.open(str(tmp_path / name))
         values = [factor * (3 + 0.7 * i) for i in range(24)]
         data = published(store, values[::-1] if name == "two" else values)
-        task = make_task(data, tiny.ENCODER)
+        task = make_task(data, tiny.INPUT)
         results = {}
         for method in ("base", "sc-dl-ef"):
             arm = Arm("user/gap", method, None)

@@ -113,7 +113,7 @@ def test_files_of_a_member_are_named_by_their_content(store: Store) -> None:
     assert keep_file(store, tiny.SWEEP, name, data) == key
     assert keep_file(store, tiny.SWEEP, name, b"other") != key
     (member,) = load_members(store, [record], 86)
-    assert np.abs(member.predict(TASK.x_val_BF) - TASK.y_val_B).mean() == pytest.approx(record.val_mae)
+    assert np.abs(member.predict(TASK.x_val_BX) - TASK.y_val_B).mean() == pytest.approx(record.val_mae)
     assert [entry["epoch"] for entry in record.history] == [1, 2]
 
 
@@ -167,7 +167,7 @@ def test_a_trial_that_fits_nowhere_is_refused(share: tuple[float, float], cluste
 
 def test_a_task_holds_no_test_row(store: Store) -> None:
     data = tiny.dataset(store)
-    task = make_task(data, tiny.ENCODER)
+    task = make_task(data, tiny.INPUT)
     assert (len(task.y_train_B), len(task.y_val_B)) == (data.card.splits["train"], data.card.splits["val"])
     assert (task.target, task.data_hash, task.split_id) == ("user/gap", data.card.data_hash, data.card.split_id)
     assert task.y_train_B.tolist() == data.rows("train").y_B.tolist()
@@ -177,7 +177,7 @@ def test_a_task_holds_no_test_row(store: Store) -> None:
 
 def test_rows_that_the_input_cannot_hold_are_left_out_and_counted(store: Store) -> None:
     data = tiny.dataset(store, formulas=(*tiny.FORMULAS, "HeO", "NeO", "ArO"))
-    task = make_task(data, tiny.ENCODER)
+    task = make_task(data, tiny.INPUT)
     rows = data.card.splits
     assert len(task.y_train_B) + len(task.y_val_B) + sum(task.skipped.values()) == rows["train"] + rows["val"]
     assert 0 < sum(task.skipped.values()) <= 3
@@ -186,4 +186,4 @@ def test_rows_that_the_input_cannot_hold_are_left_out_and_counted(store: Store) 
 def test_a_target_of_other_elements_only(store: Store) -> None:
     data = tiny.dataset(store, formulas=("He2O", "NeO", "ArO"))
     with pytest.raises(WorkError, match=r"no train rows that the net's input can hold.*user/gap"):
-        make_task(data, tiny.ENCODER)
+        make_task(data, tiny.INPUT)

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from xtlray.cli.common import Context, command
+from xtlray.errors import RequestError, WorkError
+
+if TYPE_CHECKING:
+    from xtlray.records import ResultRecord
 
 
 @command()
 @click.option("--target", metavar="PATTERN", help="Only targets that match a name or shell pattern.")
+@click.option("--run", metavar="RUN", help="Only results of that run.")
+@click.option("--compare", "method", metavar="METHOD", help="Is this method better than the one of --against?")
+@click.option("--against", metavar="METHOD", help="The method that --compare is compared with.")
+@click.option("--rescore", is_flag=True, help="Work the test figures out again from what was predicted.")
 @click.pass_obj
-def leaderboard(ctx: Context, target: str | None) -> None:
+def leaderboard(
+    ctx: Context, target: str | None, run: str | None, method: str | None, against: str | None, rescore: bool
+) -> None:
     """Which method won on which target, by how much: one row per target, method and source.
 
-    Rows are ranked by validation error; test errors are for the report and choose nothing.
+    Rows are ranked by validation error; test errors are for the report and choose nothing. --compare tests two methods
+    on the absolute errors of the same test rows (Wilcoxon, corrected over the targets after Holm).
     """
     from xtlray.leaderboard.fold import COLUMNS, as_rows, matching, rank, read_results
     from xtlray.report.tables import BOARD, board_rows
 
-    results = rank(matching(read_results(ctx.store), target))
-    if ctx.format == "table":
+    if bool(method) != bool(against):
+        raise RequestError("--compare and --against go together", got="one of them", fix="name two methods")
+    results = rank(matching(read_results(ctx.store, [run] if run else None), target))
+    if method and against:
+        _compare(ctx, results, method, against)
+    elif rescore:
+        _rescore(ctx, results)
+    elif ctx.format == "table":
         ctx.emit(board_rows(results), BOARD, empty="the leaderboard is empty: run a transfer job first")
     else:
         ctx.emit(as_rows(results), COLUMNS)
+
+
+def _compare(ctx: Context, results: Sequence[ResultRecord], method: str, against: str) -> None:
+    from xtlray.leaderboard.compare import compare, summary
+
+    found = compare(ctx.store, results, method, against)
+    counts = summary(found)
+    if ctx.format == "json":
+        ctx.emit({"method": method, "against": against, **counts, "by_target": [each.as_json() for each in found]})
+        return
+    columns = {
+        "target": "target",
+        "rows_test": "test rows",
+        "test_mae": method,
+        "against_mae": against,
+        "unit": "unit",
+        "p": "p (Holm)",
+        "verdict": f"{method} is",
+    }
+    ctx.emit([each.as_json() for each in found], columns)
+    ctx.progress(
+        f"{method} has the lower test MAE on {counts['lower_mae']} of {counts['targets']} targets; it is better on "
+        f"{counts['better']}, worse on {counts['worse']}, and on {counts['no_significant_difference']} there is no "
+        "significant difference. Targets with the same test rows and values count once"
+    )
+
+
+def _rescore(ctx: Context, results: Sequence[ResultRecord]) -> None:
+    from xtlray.leaderboard.predictions import rescore
+
+    rows = [rescore(ctx.store, result) for result in results]
+    ctx.emit(rows, empty="the leaderboard is empty: run a transfer job first")
+    wrong = [f"{row['target']} {row['method']} of {row['run']}" for row in rows if row["agrees"] is False]
+    if wrong:
+        raise WorkError("Test figures are not those of the predictions that were kept", got=", ".join(wrong[:5]))

@@ -16,6 +16,7 @@ from xtlray.registry.versions import ModelRef
 from xtlray.registry.versions import resolve as resolve_model
 from xtlray.store import Store
 from xtlray.transfer.methods import get_method
+from xtlray.transfer.regressors import get_regressor
 from xtlray.transfer.settings import TransferSettings
 
 
@@ -46,6 +47,9 @@ def resolve_targets(store: Store, settings: TransferSettings, announce: Say) -> 
     """Settings with patterns expanded and the net filled in, and the data hash of each target."""
     for method in settings.methods:
         get_method(method)
+    for table in settings.regressors.values():
+        for regressor in table:
+            get_regressor(regressor)
     targets = expand_targets(store, settings.targets, announce)
     update = {"targets": tuple(targets), "net": resolve_net(settings.net)}
     return settings.model_copy(update=update), {name: open_dataset(store, name).card.data_hash for name in targets}

@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from xtlray.nn.outputs import keep_rows
+from xtlray.nn.outputs import fresh_rows, keep_rows
 
 _WAVES = 8  # sines and cosines that resolve a fraction to 1/16
 _SMALLEST = 1e-4  # fractions below count as this in the logarithm
@@ -89,6 +89,12 @@ class DeepSets(nn.Module):
         """Reduce the net to these outputs, in place."""
         keep_rows(self.output, rows)
         keep_rows(self.linear, rows)
+
+    def renew_outputs(self, outputs: int) -> None:
+        """Begin the output layers anew, in place."""
+        fresh_rows(self.output, outputs)
+        fresh_rows(self.linear, outputs)
+        nn.init.zeros_(self.linear.weight)
 
     def features(self, x_BF: Tensor, layer: int) -> Tensor:
         """The mean over the elements of a row after `layer` layers (1 … `n_hidden`), shape B × H."""

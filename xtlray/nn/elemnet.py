@@ -15,7 +15,7 @@ from itertools import pairwise
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from xtlray.nn.outputs import keep_rows
+from xtlray.nn.outputs import fresh_rows, keep_rows
 
 PUBLISHED = (1024,) * 4 + (512,) * 3 + (256,) * 3 + (128,) * 3 + (64,) * 2 + (32,)
 
@@ -62,6 +62,10 @@ class ElemNet(nn.Module):
     def keep_outputs(self, rows: Sequence[int]) -> None:
         """Reduce the net to these outputs, in place."""
         keep_rows(self.output, rows)
+
+    def renew_outputs(self, outputs: int) -> None:
+        """Begin the output layer anew, in place."""
+        fresh_rows(self.output, outputs)
 
     def features(self, x_BF: Tensor, layer: int) -> Tensor:
         """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H."""

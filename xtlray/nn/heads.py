@@ -11,7 +11,10 @@ import skops.io
 from xtlray.errors import StoreError
 
 # skops trusts numpy arrays and scikit-learn's own estimators; beyond those a head may hold exactly these.
-TRUSTED: tuple[str, ...] = ()
+TRUSTED: tuple[str, ...] = (
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+)
 
 
 def pack_head(estimator: Any) -> bytes:

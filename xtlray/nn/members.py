@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xtlray.chem.fractions import ELEMNET_ELEMENTS
 from xtlray.errors import RequestError, StoreError
+from xtlray.nn.features import Block, Features, check_blocks
 from xtlray.nn.heads import pack_head, unpack_head
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
@@ -71,28 +73,30 @@ class Head:
 class NetMember:
     """A net with the scaler of its target(s).
 
-    `heads` tell its outputs apart, in their order, where the net comes from a model that names them.
+    `heads` tell its outputs apart, in their order, where the net comes from a model that names them. It reads the
+    first `fractions` columns of its input.
     """
 
     spec: dict[str, Any]
     net: Any
     scaler: TargetScaler
     heads: tuple[Head, ...] = ()
+    fractions: int = len(ELEMNET_ELEMENTS)
 
     @property
     def outputs(self) -> int:
         return len(self.scaler.mean)
 
-    def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
+    def predict_all(self, x_BX: NDArray[np.float32]) -> Array:
         """All properties in physical units, shape B × P."""
-        return self.scaler.inverse(apply_in_chunks(self.net, x_BF).astype(np.float64))
+        return self.scaler.inverse(apply_in_chunks(self.net, x_BX[:, : self.fractions]).astype(np.float64))
 
-    def predict(self, x_BF: NDArray[np.float32]) -> Array:
-        return self.predict_all(x_BF)[:, 0]
+    def predict(self, x_BX: NDArray[np.float32]) -> Array:
+        return self.predict_all(x_BX)[:, 0]
 
-    def features(self, x_BF: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
+    def features(self, x_BX: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
         """Hidden activations after `layer` layers, shape B × H."""
-        return apply_in_chunks(lambda x: self.net.features(x, layer), x_BF)
+        return apply_in_chunks(lambda x: self.net.features(x, layer), x_BX[:, : self.fractions])
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "net", "net": self.spec, "scaler": self.scaler.as_json()}
@@ -106,31 +110,89 @@ class NetMember:
 
 @dataclass
 class HeadMember:
-    """A scikit-learn regressor on the activations of a net's layer; it keeps its own copy of the net."""
+    """A scikit-learn regressor on features of a composition; it keeps its own copies of the nets that make them.
 
-    body: NetMember
-    layer: int
+    Its answers stay within `bounds`: a linear one, far from what it was fitted on, would else answer anything.
+    """
+
+    features: Features
     estimator: Any
+    bounds: tuple[float, float] | None = None
     packed: bytes | None = None  # the file it was read from: packing again would give other bytes
 
     @property
     def outputs(self) -> int:
-        return 1  # however many its net has
+        return 1  # however many its sources have
 
-    def predict(self, x_BF: NDArray[np.float32]) -> Array:
-        return np.asarray(self.estimator.predict(self.body.features(x_BF, self.layer)), dtype=np.float64)
+    def predict(self, x_BX: NDArray[np.float32]) -> Array:
+        answer_B = np.asarray(self.estimator.predict(self.features.of(x_BX)), dtype=np.float64)
+        return answer_B if self.bounds is None else answer_B.clip(*self.bounds)
 
-    def predict_all(self, x_BF: NDArray[np.float32]) -> Array:
-        return self.predict(x_BF)[:, np.newaxis]
+    def predict_all(self, x_BX: NDArray[np.float32]) -> Array:
+        return self.predict(x_BX)[:, np.newaxis]
 
     def describe(self) -> dict[str, Any]:
-        return {**self.body.describe(), "kind": "head", "layer": self.layer}
+        return {"kind": "head", "bounds": self.bounds, **_describe(self.features)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return self.body.tensors()
+        return _source_tensors(self.features)
 
     def head_file(self) -> bytes | None:
         return pack_head(self.estimator) if self.packed is None else self.packed
+
+
+@dataclass
+class FeatureNetMember:
+    """A net on features of a composition, each column standardised as in the training rows.
+
+    Attributes:
+        center_H: float32, subtracted from each column; `spread_H`: what it is then divided by.
+    """
+
+    features: Features
+    spec: dict[str, Any]
+    net: Any
+    scaler: TargetScaler
+    center_H: NDArray[np.float32]
+    spread_H: NDArray[np.float32]
+
+    @property
+    def outputs(self) -> int:
+        return len(self.scaler.mean)
+
+    def predict_all(self, x_BX: NDArray[np.float32]) -> Array:
+        h_BH = (self.features.of(x_BX) - self.center_H) / self.spread_H
+        return self.scaler.inverse(apply_in_chunks(self.net, h_BH).astype(np.float64))
+
+    def predict(self, x_BX: NDArray[np.float32]) -> Array:
+        return self.predict_all(x_BX)[:, 0]
+
+    def describe(self) -> dict[str, Any]:
+        own = {"kind": "feature-net", "net": self.spec, "scaler": self.scaler.as_json()}
+        return {**own, **_describe(self.features)}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        columns = {"center": self.center_H, "spread": self.spread_H}
+        return {
+            **with_prefix("net", self.net.state_dict()),
+            **with_prefix("columns", {name: torch.from_numpy(value) for name, value in columns.items()}),
+            **_source_tensors(self.features),
+        }
+
+    def head_file(self) -> bytes | None:
+        return None
+
+
+def _describe(features: Features) -> dict[str, Any]:
+    sources = [{"net": source.spec, "scaler": source.scaler.as_json()} for source in features.sources]
+    return {"blocks": [block.as_json() for block in features.blocks], "sources": sources}
+
+
+def _source_tensors(features: Features) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for k, source in enumerate(features.sources):
+        found.update(with_prefix(f"source{k}", source.tensors()))
+    return found
 
 
 @dataclass
@@ -190,25 +252,61 @@ def unpack_members(records: Sequence[Member], files: Mapping[str, bytes], inputs
 def _unpack(
     record: Member, tensors: Mapping[str, torch.Tensor], files: Mapping[str, bytes], inputs: int, where: str
 ) -> LiveMember:
-    if record.kind == "constant" and record.value is not None:
+    if record.kind == "constant":
+        if record.value is None:
+            raise StoreError("A member of a model lacks its value", got=f"{where}: a constant without one")
         return ConstantMember(record.value)
-    if record.net is None or record.prefix is None or record.scaler is None:
-        raise StoreError("A member of a model lacks its net", got=f"{where}: a {record.kind} without net or scaler")
+    own = under_prefix(record.prefix, tensors) if record.prefix else {}
+    weights = f"{where}/{WEIGHTS}"
+    if record.kind == "net":
+        return _net(record.net, record.scaler, own, inputs, where)
+    features = _features(record, own, inputs, where)
+    if record.kind == "feature-net":
+        columns = under_prefix("columns", own)
+        if set(columns) != {"center", "spread"} or len({tuple(value.shape) for value in columns.values()}) != 1:
+            raise StoreError("A net on features lacks the scales of its columns", got=weights)
+        center, spread = (columns[name].numpy().astype(np.float32) for name in ("center", "spread"))
+        body = _net(record.net, record.scaler, under_prefix("net", own), len(center), where)
+        return FeatureNetMember(features, body.spec, body.net, body.scaler, center, spread)
+    if record.head is None or record.head not in files:
+        raise StoreError("A member of a model lacks its head", got=f"{where}: {record.head}")
+    packed = files[record.head]
+    return HeadMember(features, unpack_head(packed, f"{where}/{record.head}"), record.bounds, packed)
+
+
+def _net(
+    spec: dict[str, Any] | None,
+    scaler: dict[str, list[float]] | None,
+    tensors: Mapping[str, torch.Tensor],
+    inputs: int,
+    where: str,
+) -> NetMember:
+    if spec is None or scaler is None:
+        raise StoreError("A member of a model lacks its net", got=f"{where}: a net without description or scaler")
     try:
-        scaler = TargetScaler.from_json(record.scaler)
-        net = build_net(record.net, inputs, len(scaler.mean), seed=0)
+        target = TargetScaler.from_json(scaler)
+        net = build_net(spec, inputs, len(target.mean), seed=0)
     except (RequestError, KeyError, ValueError) as error:  # what a card says is not what a user asked for
         raise StoreError("A member of a model describes no net of ours", got=f"{where}: {error}") from error
-    load_weights(net, under_prefix(record.prefix, tensors), f"{where}/{WEIGHTS}")
-    body = NetMember(record.net, net.eval(), scaler)
-    if record.kind == "net":
-        return body
-    if record.head is None or record.head not in files or record.layer is None:
-        raise StoreError("A member of a model lacks its head", got=f"{where}: {record.head}")
-    if not 1 <= record.layer <= net.n_hidden:
-        raise StoreError("A head reads a layer that its net lacks", got=f"{where}: layer {record.layer}")
-    packed = files[record.head]
-    return HeadMember(body, record.layer, unpack_head(packed, f"{where}/{record.head}"), packed)
+    load_weights(net, tensors, f"{where}/{WEIGHTS}")
+    return NetMember(spec, net.eval(), target, fractions=inputs)
+
+
+def _features(record: Member, own: Mapping[str, torch.Tensor], inputs: int, where: str) -> Features:
+    """Of a head or a net on features. An old card names one layer of the one net that it has."""
+    if record.blocks is None:
+        sources = [_net(record.net, record.scaler, own, inputs, where)]
+        blocks = [Block("activations", record.layer)]
+    else:
+        sources = [
+            _net(each.get("net"), each.get("scaler"), under_prefix(f"source{k}", own), inputs, where)
+            for k, each in enumerate(record.sources)
+        ]
+        blocks = [Block(block.kind, block.layer, block.source) for block in record.blocks]
+    wrong = check_blocks(blocks, [source.net.n_hidden for source in sources])
+    if wrong:
+        raise StoreError("A member of a model reads what there is not", got=f"{where}: {wrong}")
+    return Features(tuple(blocks), tuple(sources), inputs)
 
 
 def ensemble(members: Sequence[LiveMember], x_BF: NDArray[np.float32], column: int = 0) -> tuple[Array, Array, Array]:

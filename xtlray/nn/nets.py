@@ -37,6 +37,10 @@ class Net(Protocol):
         """Reduce the net to these of its P outputs, in their order, in place; the others' weights are gone."""
         ...
 
+    def renew_outputs(self, outputs: int) -> None:
+        """Begin the output layer anew for so many outputs, in place, by torch's global generator."""
+        ...
+
     def features(self, x_BF: Tensor, layer: int) -> Tensor:
         """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H of that layer."""
         ...

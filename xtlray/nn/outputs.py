@@ -1,4 +1,4 @@
-"""The output layer of a net, reduced to some of its properties."""
+"""The output layer of a net, reduced to some of its properties or begun anew."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ def keep_rows(linear: nn.Linear, rows: Sequence[int]) -> None:
     if linear.bias is not None:
         linear.bias = nn.Parameter(linear.bias.detach()[index].clone())
     linear.out_features = len(index)
+
+
+def fresh_rows(linear: nn.Linear, outputs: int) -> None:
+    """Begin a layer anew with so many outputs, in place: Glorot and Bengio's initial weights, no bias yet."""
+    linear.weight = nn.Parameter(nn.init.xavier_normal_(linear.weight.new_empty(outputs, linear.in_features)))
+    if linear.bias is not None:
+        linear.bias = nn.Parameter(linear.bias.new_zeros(outputs))
+    linear.out_features = outputs

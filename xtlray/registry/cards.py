@@ -14,7 +14,7 @@ from xtlray.chem.fractions import FractionEncoder
 from xtlray.data import shards
 from xtlray.data.dataset import Dataset
 from xtlray.data.joined import held_out_keys
-from xtlray.records import DatasetCard, Member, ModelCard, PropertyCard, SplitMetrics
+from xtlray.records import INPUTS, DatasetCard, Member, ModelCard, PropertyCard, SplitMetrics
 from xtlray.runs import Run, now
 
 LIMITS = (
@@ -64,6 +64,8 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             property=first.name,
             label=first.label,
             unit=first.unit,
+            input=INPUTS["fractions"]
+            + f"+{INPUTS['attributes']}" * any(member.attributes for member in making.members),
             elements_encoded=list(making.encoder.elements),
             elements_seen=_most(properties, making.encoder),
             members=list(making.members),
@@ -130,6 +132,11 @@ def _properties(making: Making) -> list[PropertyCard]:
             )
         )
     return made
+
+
+def _input(members: Sequence[Member]) -> str:
+    kinds = ("fractions", *("attributes" for member in members if member.attributes))
+    return "+".join(dict.fromkeys(INPUTS[kind] for kind in kinds))
 
 
 def _most(properties: Sequence[PropertyCard], encoder: FractionEncoder) -> dict[str, int]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from xtlray.chem.formula import parse
 from xtlray.chem.fractions import FractionEncoder
+from xtlray.data.inputs import InputEncoder
 from xtlray.errors import RequestError, StoreError, unknown
 from xtlray.nn.members import Head, LiveMember, NetMember, ensemble, unpack_members
 from xtlray.records import ModelCard, PropertyCard
@@ -56,7 +57,7 @@ class Model:
     ref: ModelRef
     card: ModelCard
     members: Sequence[LiveMember]
-    encoder: FractionEncoder
+    encoder: InputEncoder
 
     @property
     def properties(self) -> list[str]:
@@ -88,7 +89,7 @@ class Model:
         column = self._first if property is None else self._column(property)
         answer = self.card.answers()[column]
         compositions, reasons = parse(formulas)
-        missing = self.encoder.missing(compositions)
+        missing = self.encoder.fractions.missing(compositions)
         reasons = {**{i: self._cannot_hold(elements) for i, elements in missing.items()}, **reasons}
         rows = [Prediction(str(text), None, answer.unit, None, reasons.get(i)) for i, text in enumerate(formulas)]
         good = np.array([i for i in range(len(formulas)) if i not in reasons], dtype=np.int64)
@@ -160,8 +161,9 @@ def read_files(ref: ModelRef, card: ModelCard) -> dict[str, bytes]:
 def load_model(ref: ModelRef) -> Model:
     """Load a model. Raises `StoreError` where a file is missing, altered or does not fit its card."""
     card = ref.card()
-    encoder = FractionEncoder(tuple(card.elements_encoded))
-    members = unpack_members(card.members, read_files(ref, card), len(encoder.elements), str(ref))
+    attributes = any(member.attributes for member in card.members)
+    encoder = InputEncoder(FractionEncoder(tuple(card.elements_encoded)), attributes)
+    members = unpack_members(card.members, read_files(ref, card), len(card.elements_encoded), str(ref))
     for member in members:
         if card.properties and member.outputs != len(card.properties):
             raise StoreError(

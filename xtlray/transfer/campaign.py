@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache, partial
 
-from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import Dataset
+from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
 from xtlray.nn.members import NetMember
 from xtlray.records import ResultRecord, TrialRecord
@@ -23,7 +24,7 @@ from xtlray.transfer.plan import (
     head_for,
     most_trials,
 )
-from xtlray.transfer.scoring import Reference, score_arm
+from xtlray.transfer.scoring import HeldOutRows, Reference, Source, score_arm
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.settings import TransferSettings
 from xtlray.transfer.sweep import run_trials
@@ -44,6 +45,7 @@ class Campaign:
         nets: source nets by `name@version`.
         references: published figures by target.
         encoder: makes inputs of compositions.
+        sources: what scoring wants to know of the source models, by `name@version`.
     """
 
     sweep: Sweep
@@ -51,7 +53,8 @@ class Campaign:
     datasets: Mapping[str, Dataset]
     nets: Mapping[str, NetMember]
     references: Mapping[str, Reference]
-    encoder: FractionEncoder
+    encoder: InputEncoder
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,7 @@ def run_campaign(
     records |= run(further, "seeds")
     say("scoring the chosen configurations")
     by_arm = {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
-    results = {arm: _score(store, campaign, arm, by_arm[arm], tasks[arm.target]) for arm in arms}
-    return Outcome(results, by_arm, refused)
+    return Outcome(_scores(store, campaign, arms, by_arm, tasks), by_arm, refused)
 
 
 def _head(campaign: Campaign, arm: Arm) -> str | None:
@@ -120,9 +122,27 @@ def _head(campaign: Campaign, arm: Arm) -> str | None:
     return head_for(campaign.nets[arm.source].heads, unit) if arm.source else None
 
 
-def _score(store: Store, campaign: Campaign, arm: Arm, records: list[TrialRecord], task: Task) -> ResultRecord:
-    dataset, reference = campaign.datasets[arm.target], campaign.references[arm.target]
-    return score_arm(store, campaign.sweep, arm, records, task, dataset, campaign.encoder, reference)
+def _scores(
+    store: Store,
+    campaign: Campaign,
+    arms: Iterable[Arm],
+    by_arm: Mapping[Arm, list[TrialRecord]],
+    tasks: Mapping[str, Task],
+) -> dict[Arm, ResultRecord]:
+    """The results of all arms; a target's test rows are read once for those of its arms that are not scored yet."""
+
+    @cache
+    def test_rows(target: str) -> HeldOutRows:
+        return HeldOutRows.of(campaign.datasets[target], tasks[target], campaign.encoder)
+
+    def score(arm: Arm) -> ResultRecord:
+        source = campaign.sources.get(arm.source) if arm.source else None
+        dataset, reference = campaign.datasets[arm.target], campaign.references[arm.target]
+        test = partial(test_rows, arm.target)
+        task, records = tasks[arm.target], by_arm[arm]
+        return score_arm(store, campaign.sweep, arm, records, task, dataset, test, reference, source)
+
+    return {arm: score(arm) for arm in arms}
 
 
 def _tasks(campaign: Campaign, say: Say) -> tuple[dict[str, Task], dict[str, str]]:

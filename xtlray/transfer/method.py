@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from xtlray.errors import RequestError
 from xtlray.nn.members import LiveMember, NetMember
 from xtlray.transfer.settings import Effort
 from xtlray.transfer.task import Task
@@ -23,6 +24,7 @@ class Setting:
         net: what is trained from scratch.
         source_net: what is carried over, None without a source.
         head: of a source that answers for several properties, the one to start from.
+        regressors: those that methods with a scikit-learn head try.
     """
 
     effort: Effort
@@ -30,6 +32,7 @@ class Setting:
     net: dict[str, Any]
     source_net: dict[str, Any] | None
     head: str | None = None
+    regressors: tuple[str, ...] = ("ridge",)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Method:
         seeded: whether seeds change its outcome; one that is not runs once.
         search: the configurations to try.
         fit: trains one of them on a task's training rows, with one seed.
+        needs_attributes: whether it reads physical attributes.
     """
 
     name: str
@@ -59,3 +63,10 @@ class Method:
     seeded: bool
     search: Callable[[Setting], list[Config]]
     fit: Callable[[Task, NetMember | None, Config, int], Fitted]
+    needs_attributes: bool = False
+
+    def source(self, source: NetMember | None) -> NetMember:
+        """The source model. Raises `RequestError` where there is none."""
+        if source is None:
+            raise RequestError(f"{self.name} needs a source model", fix="name one: source: oqmd-elemnet")
+        return source

@@ -99,7 +99,8 @@ def configs_of(
 ) -> list[Config]:
     """The configurations that an arm's method tries on a target with this many training rows."""
     source_net = source_nets[arm.source] if arm.source else None
-    return get_method(arm.method).search(Setting(settings.effort, rows, resolve_net(settings.net), source_net, head))
+    net, regressors = resolve_net(settings.net), settings.regressors_for(rows)
+    return get_method(arm.method).search(Setting(settings.effort, rows, net, source_net, head, regressors))
 
 
 def first_trials(

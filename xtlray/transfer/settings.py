@@ -9,7 +9,48 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 from xtlray.settings import Settings, resource
 
 Effort = Literal["quick", "standard", "full"]
-METHOD_NAMES = ("base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr")
+METHOD_NAMES = (
+    "base",
+    "sc-ml-ef",
+    "sc-ml-pa",
+    "sc-dl-ef",
+    "sc-dl-pa",
+    "tl-ml-featextr",
+    "tl-dl-featextr",
+    "tl-finetune",
+    "tl-modfinetune",
+    "tl-freeze",
+)
+DEFAULT_METHODS = ("base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr")
+# Most training rows on which an effort tries a regressor. Those that are left out or bounded cost more than their
+# share: SVR's time grows with the square of the rows, AdaBoost and bagging are slower than forests as good.
+REGRESSORS: dict[Effort, dict[str, int | Literal["all"]]] = {
+    "quick": {"ridge": "all", "extra_trees": 5_000, "gradient_boosting": "all"},
+    "standard": {
+        "ridge": "all",
+        "lasso": 5_000,
+        "k_neighbours": "all",
+        "svr": 3_000,
+        "extra_trees": "all",
+        "random_forest": 10_000,
+        "gradient_boosting": "all",
+    },
+    "full": {
+        "linear": "all",
+        "ridge": "all",
+        "lasso": "all",
+        "elastic_net": "all",
+        "sgd": "all",
+        "k_neighbours": "all",
+        "svr": 10_000,
+        "decision_tree": "all",
+        "extra_trees": "all",
+        "random_forest": "all",
+        "bagging": "all",
+        "ada_boost": 10_000,
+        "gradient_boosting": "all",
+    },
+}
 
 
 def _listed(value: Any) -> Any:
@@ -26,11 +67,15 @@ class TransferSettings(Settings):
         min_length=1, description="datasets to model, names or shell patterns such as jarvis/etc*"
     )
     methods: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
-        METHOD_NAMES, min_length=1, description="how to model them: " + ", ".join(METHOD_NAMES)
+        DEFAULT_METHODS, min_length=1, description="how to model them: " + ", ".join(METHOD_NAMES)
     )
     net: str | dict[str, Any] = Field("elemnet", description="net of the methods that start from scratch")
     seeds: PositiveInt = Field(3, description="how many seeds of the chosen configuration are averaged")
     effort: Effort = Field("quick", description="how many configurations are tried and how long each trains")
+    regressors: dict[Effort, dict[str, PositiveInt | Literal["all"]]] = Field(
+        REGRESSORS,
+        description="which scikit-learn regressors an effort tries, and on how many training rows at most",
+    )
     cpus_per_trial: PositiveFloat = Field(
         1,
         description="cores of a trial; as many trials run at once as there are cores for",
@@ -39,3 +84,9 @@ class TransferSettings(Settings):
     gpus_per_trial: float = Field(
         0, ge=0, description="share of a GPU of a trial: 0.25 puts four on one", json_schema_extra=resource()
     )
+
+    def regressors_for(self, rows: int) -> tuple[str, ...]:
+        """The regressors to try on a target with this many training rows; one at least."""
+        table = self.regressors.get(self.effort, {})
+        fit = tuple(name for name, most in table.items() if most == "all" or rows <= most)
+        return fit or ("ridge",)

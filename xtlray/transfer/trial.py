@@ -91,7 +91,7 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, outcom
 def _fit(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> dict[str, Any]:
     source = sources[spec.arm.source] if spec.arm.source else None
     fitted = get_method(spec.arm.method).fit(task, source, spec.config, spec.seed)
-    predicted_B = fitted.member.predict(task.x_val_BF)
+    predicted_B = fitted.member.predict(task.x_val_BX)
     val_mae, val_rmse = mae(task.y_val_B, predicted_B), rmse(task.y_val_B, predicted_B)
     if val_mae is None or val_rmse is None or not math.isfinite(val_mae + val_rmse):
         raise WorkError("The trial's validation error is not a number", got=str(val_mae), fix="try a lower lr")

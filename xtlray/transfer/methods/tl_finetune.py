@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 
-from xtlray.errors import RequestError, unknown
+from xtlray.errors import unknown
 from xtlray.nn.members import NetMember
 from xtlray.transfer.method import Config, Fitted, Method, Setting
-from xtlray.transfer.netfit import fit_net, net_configs
+from xtlray.transfer.netfit import fit_on_fractions, net_configs
 from xtlray.transfer.task import Task
 
 
@@ -22,12 +22,11 @@ def search(setting: Setting) -> list[Config]:
 
 def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
     """Train all weights from the source's."""
-    if source is None:
-        raise RequestError("tl-finetune needs a source model", fix="name one: source: oqmd-elemnet")
-    net = copy.deepcopy(source.net).train()
-    if source.outputs > 1:
-        net.keep_outputs([output_of(source, config.get("head"))])
-    return fit_net(source.spec, net, task, config, seed)
+    origin = METHOD.source(source)
+    net = copy.deepcopy(origin.net).train()
+    if origin.outputs > 1:
+        net.keep_outputs([output_of(origin, config.get("head"))])
+    return fit_on_fractions(origin.spec, net, task, config, seed)
 
 
 def output_of(source: NetMember, head: str | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xtlray.nn.members import NetMember
 from xtlray.nn.nets import build_net
 from xtlray.transfer.method import Config, Fitted, Method, Setting
-from xtlray.transfer.netfit import fit_net, net_configs
+from xtlray.transfer.netfit import fit_on_fractions, net_configs
 from xtlray.transfer.task import Task
 
 
@@ -16,8 +16,8 @@ def search(setting: Setting) -> list[Config]:
 
 def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
     """Train all weights from their initial values."""
-    net = build_net(config["net"], task.x_train_BF.shape[1], 1, seed)
-    return fit_net(config["net"], net, task, config, seed)
+    net = build_net(config["net"], task.fractions, 1, seed)
+    return fit_on_fractions(config["net"], net, task, config, seed)
 
 
 METHOD = Method("sc-dl-ef", "net from scratch on elemental fractions", False, True, search, fit)
