@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pretrain transfer",
         "registry leaderboard",
         "report",
-        "pipeline ray_session",
+        "estimator pipeline ray_session",
         "bench submit",
         "kinds",
         "cli",
@@ -43,8 +43,8 @@ OWNERS: dict[str, frozenset[str]] = {
     "boto3": frozenset(),
 }
 
-# The package's own __init__ offers xtlray.load, which it imports when it is asked for.
-FRONT_DOOR = {("__init__.py", "xtlray.pipeline")}
+# The package's own __init__ offers two names, which it imports when it is asked for them.
+FRONT_DOOR = {("__init__.py", "xtlray.pipeline"), ("__init__.py", "xtlray.estimator")}
 
 
 def imports(source: str) -> set[str]:

@@ -28,13 +28,14 @@ pytestmark = pytest.mark.ray
 
 NET = {"name": "elemnet", "hidden": [32, 16]}
 TARGETS = ["demo/molar_volume", "demo/work_function"]
+REGRESSORS = {"quick": {"ridge": "all"}}
 METHODS = ["base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr"]
 PRETRAIN = {"dataset": "demo/formation_enthalpy", "net": NET, "epochs": 2, "model": "tiny-source"}
 PIPELINE = {
     "kind": "pipeline",
     "name": "tiny",
     "pretrain": PRETRAIN,
-    "transfer": {"targets": TARGETS, "net": NET, "seeds": 2, "methods": METHODS},
+    "transfer": {"targets": TARGETS, "net": NET, "seeds": 2, "methods": METHODS, "regressors": REGRESSORS},
 }
 
 

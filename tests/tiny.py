@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from xtlray.chem.attributes import COUNT as ATTRIBUTES
+from xtlray.chem.formula import Compositions, parse
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.ingest import About, Provenance, ingest_table
@@ -40,6 +41,13 @@ def inputs(rows: int, seed: int = 0) -> np.ndarray:
     """float32 [rows, 86] like atomic fractions: not negative, each row adds up to one."""
     x_BE = np.random.default_rng(seed).random((rows, len(ELEMNET_ELEMENTS)))
     return (x_BE / x_BE.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def parsed(formulas: Iterable[str]) -> Compositions:
+    """Compositions of formulas, all of which can be read."""
+    found, reasons = parse(list(formulas))
+    assert not reasons
+    return found
 
 
 def wide_inputs(rows: int, seed: int = 0) -> np.ndarray:

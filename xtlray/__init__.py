@@ -1,7 +1,8 @@
 """xtlray: pretrain on a big materials database, transfer to hundreds of small properties, keep the models.
 
-`xtlray.load("jarvis/bulkmoduluskv@best").predict(["SiO2", "TiN"])` is the shortest way to use a model. Importing
-this package imports neither torch nor Ray.
+`xtlray.load("jarvis/bulkmoduluskv@best").predict(["SiO2", "TiN"])` is the shortest way to use a model, and
+`xtlray.TransferRegressor(source="builtin/oqmd").fit(formulas, values)` to make one. Importing this package imports
+neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xtlray.estimator import TransferRegressor
     from xtlray.pipeline import load
 
-__all__ = ["load"]
+__all__ = ["TransferRegressor", "load"]
 __version__ = "0.1.0"
 
 
@@ -20,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from xtlray.pipeline import load
 
         return load
+    if name == "TransferRegressor":
+        from xtlray.estimator import TransferRegressor
+
+        return TransferRegressor
     raise AttributeError(f"module 'xtlray' has no attribute {name!r}")

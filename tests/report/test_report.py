@@ -8,7 +8,7 @@ import pytest
 
 from xtlray.records import ResultRecord
 from xtlray.report.page import report_page
-from xtlray.report.plots import error_plot, relative_errors
+from xtlray.report.plots import _style, error_plot, relative_errors
 from xtlray.report.tables import BOARD, board_rows
 
 
@@ -47,6 +47,10 @@ def test_errors_are_relative_to_the_mean() -> None:
     rows = [result("base", 2.0), result("a", 1.0), result("a", 3.0), result("b", None), result("b", 4.0, "user/x")]
     assert relative_errors(rows) == {"a": {"user/gap": 0.5}, "b": {"user/x": 2.0}}
     assert relative_errors([result("a", 1.0, base_mae=0.0), result("a", 1.0, base_mae=None)]) == {}
+
+
+def test_many_methods_are_told_apart() -> None:
+    assert len({_style(n) for n in range(42)}) == 42
 
 
 def test_a_picture_of_nothing_is_none() -> None:

@@ -87,7 +87,7 @@ def transfer_cost(
     arms = arms_of(settings, rows, nets)
     first = first_trials(arms, settings, rows, hashes, nets)
     slots = max(1, int(provenance.cores() // settings.cpus_per_trial))
-    seconds, kept = 0.0, 0
+    seconds, kept, heads = 0.0, 0, 0
     for arm, specs in group_by_arm(first).items():
         runs = most_trials(specs, settings) / len(specs)
         for spec in specs:
@@ -97,6 +97,7 @@ def transfer_cost(
                 step_s = _step_seconds(canonical_json(net), spec.config["batch"], max(1, int(settings.cpus_per_trial)))
                 seconds += runs * steps * step_s
                 kept += round(runs * _weights(net))
+            heads += "regressor" in spec.config
     return {
         "targets": len(rows),
         "rows_train": sum(rows.values()),
@@ -104,6 +105,8 @@ def transfer_cost(
         "trials_by_method": dict(Counter(spec.arm.method for spec in first)),
         "at_once_here": slots,
         "minutes_here": _minutes(seconds / slots),
+        # Their time hangs on the rows themselves, as a forest's depth does.
+        "not_in_minutes": f"{heads} trials of scikit-learn regressors" if heads else None,
         "disk_mb": round(kept * BYTES_PER_WEIGHT / 1e6, 1),
     }
 
