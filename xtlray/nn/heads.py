@@ -9,6 +9,7 @@ from typing import Any
 import skops.io
 
 from xtlray.errors import StoreError
+from xtlray.nn.trees import what_is_wrong
 
 # skops trusts numpy arrays and scikit-learn's own estimators; beyond those a head may hold exactly these.
 TRUSTED: tuple[str, ...] = (
@@ -28,6 +29,10 @@ def unpack_head(data: bytes, where: str) -> Any:
         strange = [name for name in skops.io.get_untrusted_types(data=data) if name not in TRUSTED]
         if strange:
             raise StoreError("A head holds types that it may not hold", got=f"{where}: {', '.join(strange[:5])}")
-        return skops.io.loads(data, trusted=list(TRUSTED))
+        head = skops.io.loads(data, trusted=list(TRUSTED))
     except (zipfile.BadZipFile, ValueError, KeyError, io.UnsupportedOperation) as error:
         raise StoreError("A head's file is damaged or cut short", got=f"{where}: {error}") from error
+    wrong = what_is_wrong(head)
+    if wrong:
+        raise StoreError("A head holds a tree that is none", got=f"{where}: {wrong}")
+    return head
