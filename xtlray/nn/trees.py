@@ -1,7 +1,7 @@
 """Whether the trees in a head that was read from a file are trees: scikit-learn takes them at their word.
 
-Its compiled code follows children and features by their numbers without a look at how many there are. A file with other numbers would
-make it read memory that is not its own, or run for ever.
+Its compiled code follows children and features by their numbers without a look at how many there are. A file with
+other numbers would make it read memory that is not its own, or run for ever.
 """
 
 from __future__ import annotations
