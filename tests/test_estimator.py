@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -83,6 +84,13 @@ def test_names_that_do_not_exist_are_refused(store: Store) -> None:
         regressor(method="tl-finetun").fit(FORMULAS, VALUES)
     with pytest.raises(RequestError, match="nothing-here"):
         regressor(store, source="nothing-here").fit(FORMULAS, VALUES)
+
+
+def test_a_text_is_no_list_of_letters() -> None:
+    with pytest.raises(RequestError, match="wanted as a list"):
+        regressor(**SCRATCH).fit(FORMULAS, VALUES).predict("CO")
+    frame = pd.DataFrame({"formula": FORMULAS})
+    assert len(regressor(**SCRATCH).fit(frame, VALUES).predict(frame[["formula"]])) == len(FORMULAS)
 
 
 def test_before_fit_it_cannot_predict() -> None:

@@ -21,7 +21,7 @@ from xtlray.data.splits import Protocol, cut
 from xtlray.errors import RequestError
 from xtlray.nn.members import ensemble
 from xtlray.nn.nets import resolve_net
-from xtlray.registry.model import load_model
+from xtlray.registry.model import load_model, source_net
 from xtlray.registry.versions import resolve
 from xtlray.store import Store
 from xtlray.training.metrics import mae
@@ -92,7 +92,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         task = self._task(compositions, y_B)
         source = None
         if method.needs_source:
-            source = load_model(resolve(Store.open(self.store), self.source, announce=log.info)).net
+            source = source_net(load_model(resolve(Store.open(self.store), self.source, announce=log.info)))
         job = TransferSettings.parse({"targets": "one/target", "effort": self.effort}, "TransferRegressor")
         regressors = job.regressors_for(len(task.y_train_B))
         head = source.heads[0].property if source is not None and source.outputs > 1 else None
@@ -123,7 +123,9 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         return ensemble(self.members_, self.encoder_.encode(compositions))[0]
 
     def _compositions(self, X: Iterable[str]) -> Compositions:
-        formulas = [str(text) for text in np.asarray(list(X), dtype=object).ravel()]
+        if isinstance(X, str):
+            raise RequestError("Formulas are wanted as a list", got=repr(X), fix=f"[{X!r}]")
+        formulas = [str(text) for text in np.asarray(X, dtype=object).ravel()]
         found, reasons = parse(formulas)
         missing = self.encoder_.fractions.missing(found)
         bad = {**{row: f"no net of ours holds {', '.join(symbols)}" for row, symbols in missing.items()}, **reasons}

@@ -173,7 +173,7 @@ def transfer(
         session: starts Ray if it is needed.
         say: told of progress.
     """
-    from xtlray.registry.model import load_model
+    from xtlray.registry.model import load_model, source_net
     from xtlray.transfer.campaign import Campaign, run_campaign
     from xtlray.transfer.methods import needs_attributes
     from xtlray.transfer.trial import Sweep
@@ -182,7 +182,7 @@ def transfer(
         sweep=Sweep(store.url, attempt.run.id, attempt.number, provenance.commit(), provenance.versions()),
         settings=settings,
         datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
-        nets={str(ref): load_model(ref).net for ref in sources},
+        nets={str(ref): source_net(load_model(ref)) for ref in sources},
         references={name: _reference(name) for name in hashes},
         encoder=InputEncoder(ENCODER, needs_attributes(settings.methods), store, provenance.cores()),
         sources={str(ref): _source(store, ref) for ref in sources},

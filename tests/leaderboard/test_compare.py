@@ -96,6 +96,38 @@ def test_an_outlier_does_not_decide(store: Store) -> None:
     assert found.verdict == "better"
 
 
+def test_equal_errors_say_nothing(store: Store) -> None:
+    """Two heads clipped to the same bound err alike on most rows; the others decide."""
+    truth = RANDOM.normal(size=1038)
+    mine, other = np.ones(1038), np.ones(1038)
+    mine[:20] += 0.1 + 0.01 * RANDOM.random(20)  # a little worse on twenty
+    other[20:38] += 1 + RANDOM.random(18)  # much better on eighteen
+    results = [predicted(store, "a/b", "mine", mine, truth), predicted(store, "a/b", "other", other, truth)]
+    (found,) = compare(store, results, "mine", "other")
+    assert found.p is not None
+    assert found.p < 0.05
+    assert found.verdict == "better"
+
+
+def test_a_copy_under_another_name_is_not_corrected_for(store: Store) -> None:
+    noise = RANDOM.normal(size=60)
+    pairs = [("mine", noise), ("other", noise + 0.5 * np.sign(noise) * (RANDOM.random(60) < 0.2))]
+    (alone,) = compare(store, [predicted(store, "a/one", *pair) for pair in pairs], "mine", "other")
+    both = [predicted(store, target, *pair) for target in ("b/one", "b/two") for pair in pairs]
+    assert [each.p for each in compare(store, both, "mine", "other")] == [alone.p, alone.p]
+
+
+def test_results_without_predictions_or_of_other_rows_are_passed_over(store: Store) -> None:
+    noise = RANDOM.normal(size=60)
+    good = [predicted(store, "a/b", "mine", noise), predicted(store, "a/b", "other", 2 * noise)]
+    old = good[0].model_copy(update={"predictions": None, "run": "run-00000000"})
+    reread = predicted(store, "a/c", "mine", 0.1 * noise, TRUTH + 1).model_copy(
+        update={"target": "a/b", "data_hash": "other", "val_mae": 0.0}
+    )
+    (found,) = compare(store, [old, reread, *good], "mine", "other")
+    assert found.test_mae == pytest.approx(np.abs(noise).mean())
+
+
 def test_of_several_sources_validation_chooses(store: Store) -> None:
     noise = RANDOM.normal(size=60)
     best = predicted(store, "a/b", "mine", 2 * noise).model_copy(update={"val_mae": 0.1, "source": "x@1"})

@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingRegressor,
     ExtraTreesRegressor,
+    GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
 )
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
 from xtlray.errors import StoreError
@@ -33,6 +36,7 @@ FORESTS = {
     "pipeline": make_pipeline(StandardScaler(), ExtraTreesRegressor(3)),
     "boosting": HistGradientBoostingRegressor(max_iter=3),
     "ridge": Ridge(),
+    "svr": TransformedTargetRegressor(make_pipeline(StandardScaler(), SVR()), transformer=StandardScaler()),
 }
 
 
@@ -41,6 +45,31 @@ def test_what_scikit_learn_makes_is_sound(name: str) -> None:
     head = FORESTS[name].fit(X, Y)
     assert what_is_wrong(head) is None
     assert np.array_equal(unpack_head(pack_head(head), "here").predict(X), head.predict(X))
+
+
+@pytest.mark.parametrize("head", [StandardScaler().fit(X), GradientBoostingRegressor(n_estimators=2).fit(X, Y)])
+def test_what_no_method_fits_is_no_head(head: Any) -> None:
+    """Gradient boosting of the other kind checks the columns of its first tree only."""
+    with pytest.raises(StoreError, match=f"head cannot be used.*{type(head).__name__} is no"):
+        unpack_head(pack_head(head), "here")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("support_vectors_", np.zeros((100_000, 1))),
+        ("support_", np.zeros(3, np.int32)),
+        ("_dual_coef_", np.zeros((1, 1))),
+        ("_intercept_", np.zeros(0)),
+        ("_n_support", np.array([1_000_000], np.int32)),
+        ("dual_coef_", None),
+    ],
+)
+def test_support_vectors_of_other_shapes_are_refused(name: str, value: Any) -> None:
+    head = SVR().fit(X, Y)
+    setattr(head, name, value)
+    with pytest.raises(StoreError, match="head cannot be used"):
+        unpack_head(pack_head(head), "here")
 
 
 def altered(tree: Any, **changes: Any) -> None:
@@ -64,7 +93,7 @@ def altered(tree: Any, **changes: Any) -> None:
 def test_a_tree_with_other_numbers_is_refused(changes: dict[str, Any], message: str) -> None:
     head = make_pipeline(StandardScaler(), ExtraTreesRegressor(3, random_state=0)).fit(X, Y)
     altered(head[-1].estimators_[1].tree_, **changes)
-    with pytest.raises(StoreError, match=f"a tree that is none.*here.*{message}"):
+    with pytest.raises(StoreError, match=f"head cannot be used.*here.*{message}"):
         unpack_head(pack_head(head), "here")
 
 

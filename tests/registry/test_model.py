@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from sklearn.linear_model import Ridge
 
 import xtlray
 from tests import tiny
+from xtlray.data.inputs import InputEncoder
 from xtlray.errors import MissingKeyError, RequestError, StoreError
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import ConstantMember, HeadMember
 from xtlray.registry.cards import elements_seen
 from xtlray.registry.library import describe, list_models, verify
-from xtlray.registry.model import Model, load_model
+from xtlray.registry.model import Model, load_model, source_net
 from xtlray.registry.versions import ModelRef, move_best
 from xtlray.store import Store
 
@@ -185,3 +187,24 @@ def test_a_model_that_answers_no_numbers_is_found_out(store: Store) -> None:
     member.net.output.bias.data[:] = float("nan")
     with pytest.raises(StoreError, match=r"does not answer with a number.*user/gap@1: Li, O"):
         verify(tiny.model(store, members=[member]))
+
+
+# --- what members read -----------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_reads_physical_attributes_is_given_them(store: Store) -> None:
+    features = Features((Block("fractions"), Block("attributes")), (), 86)
+    wide = InputEncoder(tiny.ENCODER, attributes=True)
+    x_BX = wide.encode(tiny.parsed(tiny.FORMULAS))
+    member = HeadMember(features, Ridge().fit(features.of(x_BX), np.arange(len(x_BX), dtype=float)))
+    model = load_model(tiny.model(store, members=[member]))
+    assert model.card.input == "elemental_fractions+physical_attributes"
+    expected = member.predict(wide.encode(tiny.parsed(["LiO", "Fe2O3"])))
+    assert model.predict(["LiO", "HeO", "Fe2O3"])["value"].dropna().tolist() == expected.tolist()
+
+
+def test_a_source_of_other_elements_is_refused(model: Model) -> None:
+    assert source_net(model).spec == tiny.NET
+    fewer = replace(model, card=model.card.model_copy(update={"elements_encoded": ["Li", "O"]}))
+    with pytest.raises(RequestError, match=r"other elements.*user/gap@1: 2 elements.*the 86 of ElemNet"):
+        source_net(fewer)

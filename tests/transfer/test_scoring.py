@@ -71,7 +71,9 @@ def test_a_result_by_hand(store: Store) -> None:
     assert result.trials == [records[0].trial, records[1].trial]
     assert (result.data_hash, result.split_id) == (data.card.data_hash, data.card.split_id)
 
-    kept = pq.read_table(io.BytesIO(store.get(f"runs/tiny-00000000/predictions/{ARM.slug}.parquet")))
+    assert result.predictions is not None
+    assert result.predictions.startswith(f"runs/tiny-00000000/predictions/{ARM.slug}-")
+    kept = pq.read_table(io.BytesIO(store.get(result.predictions)))
     assert kept["formula"].to_pylist() == data.rows("test").formulas
     assert kept["value"].to_pylist() == y_test.tolist()
     assert set(kept["predicted"].to_pylist()) == {9.0}

@@ -96,7 +96,8 @@ def transfer_cost(
                 steps = spec.config["epochs"] * steps_per_epoch(rows[arm.target], spec.config["batch"])
                 step_s = _step_seconds(canonical_json(net), spec.config["batch"], max(1, int(settings.cpus_per_trial)))
                 seconds += runs * steps * step_s
-                kept += round(runs * _weights(net))
+                copied = nets[str(arm.source)] if arm.source and "net" in spec.config else None  # a member has its own
+                kept += round(runs * (_weights(net) + (_weights(copied) if copied else 0)))
             heads += "regressor" in spec.config
     return {
         "targets": len(rows),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from xtlray.errors import RequestError
 from xtlray.leaderboard.predictions import Predicted, read_predictions
@@ -61,12 +61,9 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
     """
     pairs: list[tuple[ResultRecord, Predicted, Predicted]] = []
     for target in sorted({result.target for result in results}):
-        mine, other = (_best(results, target, name) for name in (method, against))
-        if mine is None or other is None:
-            continue
-        one, two = read_predictions(store, mine), read_predictions(store, other)
-        if one is not None and two is not None and one.rows_id == two.rows_id:
-            pairs.append((mine, one, two))
+        pair = _pair(store, [result for result in results if result.target == target], method, against)
+        if pair is not None:
+            pairs.append(pair)
     if not pairs:
         methods = ", ".join(sorted({result.method for result in results})) or "nothing: the leaderboard is empty"
         raise RequestError(
@@ -75,15 +72,36 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
             allowed=methods,
             fix="run a job with both methods",
         )
-    corrected = holm([_p_value(one, two) for _, one, two in pairs])
+    # The same rows and values under another name are no further evidence: they are corrected for, and counted, once.
+    distinct = {one.rows_id: (one, two) for _, one, two in reversed(pairs)}
+    corrected = dict(zip(distinct, holm([_p_value(*pair) for pair in distinct.values()]), strict=True))
     found, known = [], set()
-    for (mine, one, two), p in zip(pairs, corrected, strict=True):
+    for mine, one, two in pairs:
         errors = float(one.errors_B.mean()), float(two.errors_B.mean())
         counted = one.rows_id not in known
         known.add(one.rows_id)
+        p = corrected[one.rows_id] if counted else holm([_p_value(one, two)])[0]
         verdict = _verdict(one, two, p)
         found.append(Comparison(mine.target, mine.unit, len(one.y_B), *errors, p, verdict, counted))
     return found
+
+
+def _pair(
+    store: Store, results: Sequence[ResultRecord], method: str, against: str
+) -> tuple[ResultRecord, Predicted, Predicted] | None:
+    """The results of a target that stand for the two methods: of one version of its rows, that with most results."""
+    usable = [r for r in results if r.predictions and r.val_mae is not None]
+    versions: dict[tuple[str, str], list[ResultRecord]] = {}
+    for result in usable:
+        versions.setdefault((result.data_hash, result.split_id), []).append(result)
+    for _, group in sorted(versions.items(), key=lambda item: -len(item[1])):
+        mine, other = (_best(group, name) for name in (method, against))
+        if mine is None or other is None:
+            continue
+        one, two = read_predictions(store, mine), read_predictions(store, other)
+        if one is not None and two is not None and one.rows_id == two.rows_id:
+            return mine, one, two
+    return None
 
 
 def summary(found: Sequence[Comparison]) -> Mapping[str, int]:
@@ -110,8 +128,8 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _best(results: Sequence[ResultRecord], target: str, method: str) -> ResultRecord | None:
-    mine = [r for r in results if r.target == target and r.method == method and r.val_mae is not None]
+def _best(results: Sequence[ResultRecord], method: str) -> ResultRecord | None:
+    mine = [result for result in results if result.method == method]
     return min(mine, key=lambda r: (r.val_mae, r.source or "", r.run), default=None)
 
 
@@ -125,5 +143,5 @@ def _verdict(one: Predicted, two: Predicted, p: float | None) -> Verdict:
     if p is None or p >= ALPHA:
         return "no significant difference"
     difference_B = one.errors_B - two.errors_B
-    rank_B = np.argsort(np.argsort(np.abs(difference_B))) + 1
-    return "better" if (rank_B * np.sign(difference_B)).sum() < 0 else "worse"
+    difference_B = difference_B[difference_B != 0]  # as in the test: equal errors say nothing
+    return "better" if (rankdata(np.abs(difference_B)) * np.sign(difference_B)).sum() < 0 else "worse"

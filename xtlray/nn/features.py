@@ -61,6 +61,12 @@ class Features:
         """Whether the input has to hold physical attributes."""
         return any(block.kind == "attributes" for block in self.blocks)
 
+    @property
+    def width(self) -> int:
+        """H."""
+        nothing = np.full((1, self.fractions + COUNT), 1 / self.fractions, np.float32)
+        return self.of(nothing).shape[1]
+
     def of(self, x_BX: NDArray[np.float32]) -> NDArray[np.float32]:
         """The columns of all blocks, float32 B × H.
 

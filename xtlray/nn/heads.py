@@ -30,9 +30,14 @@ def unpack_head(data: bytes, where: str) -> Any:
         if strange:
             raise StoreError("A head holds types that it may not hold", got=f"{where}: {', '.join(strange[:5])}")
         head = skops.io.loads(data, trusted=list(TRUSTED))
-    except (zipfile.BadZipFile, ValueError, KeyError, io.UnsupportedOperation) as error:
+    except (
+        zipfile.BadZipFile, ValueError, KeyError, TypeError, IndexError, AttributeError, io.UnsupportedOperation,
+    ) as error:  # fmt: skip
         raise StoreError("A head's file is damaged or cut short", got=f"{where}: {error}") from error
-    wrong = what_is_wrong(head)
+    try:
+        wrong = what_is_wrong(head)
+    except Exception as error:  # an attribute that is missing, or of any other type: whatever a file may say
+        wrong = f"{type(error).__name__}: {error}"
     if wrong:
-        raise StoreError("A head holds a tree that is none", got=f"{where}: {wrong}")
+        raise StoreError("A head cannot be used", got=f"{where}: {wrong}")
     return head

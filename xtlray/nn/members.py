@@ -263,7 +263,8 @@ def _unpack(
     features = _features(record, own, inputs, where)
     if record.kind == "feature-net":
         columns = under_prefix("columns", own)
-        if set(columns) != {"center", "spread"} or len({tuple(value.shape) for value in columns.values()}) != 1:
+        width = features.width
+        if set(columns) != {"center", "spread"} or any(value.shape != (width,) for value in columns.values()):
             raise StoreError("A net on features lacks the scales of its columns", got=weights)
         center, spread = (columns[name].numpy().astype(np.float32) for name in ("center", "spread"))
         body = _net(record.net, record.scaler, under_prefix("net", own), len(center), where)
@@ -271,7 +272,11 @@ def _unpack(
     if record.head is None or record.head not in files:
         raise StoreError("A member of a model lacks its head", got=f"{where}: {record.head}")
     packed = files[record.head]
-    return HeadMember(features, unpack_head(packed, f"{where}/{record.head}"), record.bounds, packed)
+    head = unpack_head(packed, f"{where}/{record.head}")
+    if head.n_features_in_ != features.width:
+        got = f"{where}/{record.head}: {head.n_features_in_} columns, not {features.width}"
+        raise StoreError("A head reads other columns than its member has", got=got)
+    return HeadMember(features, head, record.bounds, packed)
 
 
 def _net(
@@ -286,7 +291,7 @@ def _net(
     try:
         target = TargetScaler.from_json(scaler)
         net = build_net(spec, inputs, len(target.mean), seed=0)
-    except (RequestError, KeyError, ValueError) as error:  # what a card says is not what a user asked for
+    except (RequestError, KeyError, ValueError, TypeError) as error:  # what a card says is not what a user asked for
         raise StoreError("A member of a model describes no net of ours", got=f"{where}: {error}") from error
     load_weights(net, tensors, f"{where}/{WEIGHTS}")
     return NetMember(spec, net.eval(), target, fractions=inputs)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xtlray.chem.formula import parse
-from xtlray.chem.fractions import FractionEncoder
+from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import RequestError, StoreError, unknown
 from xtlray.nn.members import Head, LiveMember, NetMember, ensemble, unpack_members
@@ -134,6 +134,22 @@ class Model:
             got=f"{self.ref}, made by {self.card.method}",
             allowed="a model whose members are nets",
         )
+
+
+def source_net(model: Model) -> NetMember:
+    """The net of a model that transfer starts from.
+
+    Raises:
+        RequestError: it reads other elements than the inputs that transfer makes.
+        StoreError: the model has no net.
+    """
+    if tuple(model.card.elements_encoded) != ELEMNET_ELEMENTS:
+        raise RequestError(
+            "The source model reads other elements than transfer's inputs hold",
+            got=f"{model.ref}: {len(model.card.elements_encoded)} elements",
+            allowed=f"the {len(ELEMNET_ELEMENTS)} of ElemNet, in their order",
+        )
+    return model.net
 
 
 def _unseen(answer: PropertyCard, elements: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ Shape suffixes: B rows, F elemental fractions, X columns of the input, K members
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import time
@@ -155,7 +156,7 @@ def score_arm(
         rows_val=len(task.y_val_B),
         rows_test=len(rows.y_B),
         val_mae=_finite(val_mae),
-        **_tested(store, f"{sweep.folder}/predictions/{arm.slug}.parquet", members, rows),
+        **_tested(store, f"{sweep.folder}/predictions/{arm.slug}", members, rows),
         base_mae=rows.base_mae,
         ref_best_transfer=reference.best_transfer,
         ref_best_scratch=reference.best_scratch,
@@ -181,14 +182,16 @@ def score_arm(
     return result if store.create_json(key, result.as_json()) else ResultRecord.read(store.get_json(key), key)
 
 
-def _tested(store: Store, key: str, members: Sequence[LiveMember], rows: HeldOutRows) -> dict[str, Any]:
-    """The figures that the test rows give; what was predicted is kept at `key`."""
+def _tested(store: Store, name: str, members: Sequence[LiveMember], rows: HeldOutRows) -> dict[str, Any]:
+    """The figures that the test rows give; what was predicted is kept under a name that begins with `name`."""
     if not members or not len(rows.y_B):
         return {"test_mae": None, "test_mae_spread": None}
     started = time.perf_counter()
     mean_B, spread_B, each_KB = ensemble(members, rows.x_BX)
     seconds = time.perf_counter() - started
-    _keep_predictions(store, key, rows, mean_B, spread_B)
+    data = _pack_predictions(rows, mean_B, spread_B)
+    key = f"{name}-{hashlib.sha256(data).hexdigest()[:8]}.parquet"  # another driver's may differ in the last digit
+    store.create(key, data)
     test_mae = mae(rows.y_B, mean_B)
     return {
         "test_mae": _finite(test_mae),
@@ -221,10 +224,8 @@ def _finite(error: float | None) -> float | None:
     return error if error is not None and math.isfinite(error) else None
 
 
-def _keep_predictions(
-    store: Store, key: str, rows: HeldOutRows, mean_B: NDArray[np.float64], spread_B: NDArray[np.float64]
-) -> None:
+def _pack_predictions(rows: HeldOutRows, mean_B: NDArray[np.float64], spread_B: NDArray[np.float64]) -> bytes:
     columns = {"formula": rows.formulas, "value": rows.y_B, "predicted": mean_B, "spread": spread_B, "new": rows.new_B}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
-    store.create(key, buffer.getvalue())
+    return buffer.getvalue()
