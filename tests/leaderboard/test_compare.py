@@ -117,6 +117,22 @@ def test_a_copy_under_another_name_is_not_corrected_for(store: Store) -> None:
     assert [each.p for each in compare(store, both, "mine", "other")] == [alone.p, alone.p]
 
 
+def test_a_copy_is_corrected_as_its_original_is(store: Store) -> None:
+    """Beside another target each p-value counts twice, that of a copy too."""
+    noise = RANDOM.normal(size=60)
+    pairs = [("mine", noise), ("other", noise + 0.5 * np.sign(noise) * (RANDOM.random(60) < 0.2))]
+    (alone,) = compare(store, [predicted(store, "a/one", *pair) for pair in pairs], "mine", "other")
+    rows = [predicted(store, target, *pair) for target in ("b/one", "b/two") for pair in pairs]
+    rows += [
+        predicted(store, "c/else", "mine", noise, TRUTH + 1),
+        predicted(store, "c/else", "other", -noise[::-1], TRUTH + 1),
+    ]
+    first, copy, _ = compare(store, rows, "mine", "other")
+    assert alone.p is not None
+    assert (first.p, copy.p) == (pytest.approx(2 * alone.p), pytest.approx(2 * alone.p))
+    assert (first.counted, copy.counted) == (True, False)
+
+
 def test_results_without_predictions_or_of_other_rows_are_passed_over(store: Store) -> None:
     noise = RANDOM.normal(size=60)
     good = [predicted(store, "a/b", "mine", noise), predicted(store, "a/b", "other", 2 * noise)]

@@ -73,14 +73,14 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
             fix="run a job with both methods",
         )
     # The same rows and values under another name are no further evidence: they are corrected for, and counted, once.
-    distinct = {one.rows_id: (one, two) for _, one, two in reversed(pairs)}
-    corrected = dict(zip(distinct, holm([_p_value(*pair) for pair in distinct.values()]), strict=True))
+    distinct = {one.rows_id: _p_value(one, two) for _, one, two in reversed(pairs)}
     found, known = [], set()
     for mine, one, two in pairs:
         errors = float(one.errors_B.mean()), float(two.errors_B.mean())
         counted = one.rows_id not in known
         known.add(one.rows_id)
-        p = corrected[one.rows_id] if counted else holm([_p_value(one, two)])[0]
+        among = {**distinct, one.rows_id: _p_value(one, two)}  # a copy's own predictions, in its original's place
+        p = dict(zip(among, holm(list(among.values())), strict=True))[one.rows_id]
         verdict = _verdict(one, two, p)
         found.append(Comparison(mine.target, mine.unit, len(one.y_B), *errors, p, verdict, counted))
     return found

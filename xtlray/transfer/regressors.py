@@ -36,7 +36,7 @@ from xtlray.errors import unknown
 from xtlray.training.metrics import mae
 
 Array = NDArray[np.float64]
-# Trees of forests end in leaves of two rows at least: half the file, and no worse.
+# Trees of forests end in leaves of two rows at least, for the size of the file.
 LEAF = 2
 
 
@@ -89,7 +89,7 @@ REGRESSORS: dict[str, Regressor] = {
     "sgd": Regressor(
         _seeded(SGDRegressor, loss="epsilon_insensitive", epsilon=0.0), {"alpha": (1e-4, 1e-2)}, True, True
     ),
-    # Brute: a tree over columns by the hundred is no faster, and its file would hold types of its own.
+    # Brute: with a search tree its file would hold types of its own.
     "k_neighbours": Regressor(
         _plain(KNeighborsRegressor, algorithm="brute", weights="distance"),
         {"n_neighbors": (3, 5, 10)},

@@ -22,8 +22,8 @@ METHOD_NAMES = (
     "tl-freeze",
 )
 DEFAULT_METHODS = ("base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr")
-# Most training rows on which an effort tries a regressor. Those that are left out or bounded cost more than their
-# share: SVR's time grows with the square of the rows, AdaBoost and bagging are slower than forests as good.
+# Most training rows on which an effort tries a regressor. SVR's time grows with the square of the rows; how long the
+# others take on many rows is not measured yet.
 REGRESSORS: dict[Effort, dict[str, int | Literal["all"]]] = {
     "quick": {"ridge": "all", "extra_trees": 5_000, "gradient_boosting": 5_000},
     "standard": {
