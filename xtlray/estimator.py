@@ -5,8 +5,10 @@ Shape suffixes: B rows, K members.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -17,19 +19,20 @@ from sklearn.utils.validation import check_is_fitted
 from xtlray.chem.formula import Compositions, parse
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.inputs import InputEncoder
-from xtlray.data.splits import Protocol, cut
 from xtlray.errors import RequestError
-from xtlray.nn.members import ensemble
-from xtlray.nn.nets import resolve_net
+from xtlray.nn.members import LiveMember, NetMember, ensemble
+from xtlray.nn.warp import long_tailed
 from xtlray.registry.model import load_model, source_net
 from xtlray.registry.versions import resolve
-from xtlray.store import Store
+from xtlray.store import Store, canonical_json
 from xtlray.training.metrics import mae
-from xtlray.transfer.method import Config, Fitted, Setting
+from xtlray.transfer.budget import members_for
 from xtlray.transfer.methods import get_method
+from xtlray.transfer.plan import COMPARE, Facts, TrialSpec, arms_of, first_trials
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.settings import Effort, TransferSettings
-from xtlray.transfer.task import Task
+from xtlray.transfer.task import FOLDS, Pool, folds_of
+from xtlray.transfer.trial import fit_spec
 
 log = logging.getLogger("xtlray.estimator")
 
@@ -37,20 +40,21 @@ log = logging.getLogger("xtlray.estimator")
 class TransferRegressor(RegressorMixin, BaseEstimator):
     """A property model that starts from a pretrained one; to be used as any regressor of scikit-learn, on formulas.
 
-    A tenth of the compositions is held out of the training to choose the configuration; the chosen one is fitted with
-    several seeds, whose answers are averaged.
+    The compositions are cut into ten folds. Configurations are compared on folds held out from them; the best one is
+    fitted several times, each with another fold held out, and the answers of these members are averaged.
 
     Args:
         source: the model to start from: `name`, `name@3` or `name@alias`; methods from scratch leave it unread.
         method: one of those of transfer jobs, such as `tl-finetune`.
         effort: `quick`, `standard` or `full`: how many configurations are tried, and how long each trains.
-        seeds: members of the model, where the method is a seeded one.
+        seeds: members of the model; by default 2, 3 or 5 by effort, and more where rows are few.
         net: of methods that start from scratch.
         store: where the source lies, a URL or a folder; by default `$XTLRAY_STORE`, else `./xtlray-store`.
 
     Attributes:
         members_: the fitted members.
-        config_: the chosen configuration; `val_mae_` its validation MAE with the first seed, in the unit of `y`.
+        config_: the chosen configuration.
+        val_mae_: the mean error of its members on the folds that were held out from them, in the unit of `y`.
 
     Example:
         `cross_val_score(TransferRegressor(source="builtin/oqmd"), formulas, gaps, scoring="neg_mean_absolute_error")`
@@ -61,7 +65,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         source: str = "builtin/oqmd",
         method: str = "tl-finetune",
         effort: Effort = "quick",
-        seeds: int = 3,
+        seeds: int | None = None,
         net: Any = "elemnet",
         store: str | None = None,
     ) -> None:
@@ -79,7 +83,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             RequestError: formulas cannot be read or held, values are missing or not as many, there are fewer than two
                 compositions, or a setting is impossible.
         """
-        if self.effort not in get_args(Effort) or self.seeds < 1:
+        if self.effort not in get_args(Effort) or (self.seeds is not None and self.seeds < 1):
             got = f"effort {self.effort!r}, {self.seeds} seeds"
             raise RequestError("A setting is impossible", got=got, allowed="quick, standard or full; one seed or more")
         method = get_method(self.method)
@@ -89,30 +93,47 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         if y_B.shape != (len(compositions),) or not np.isfinite(y_B).all():
             got = f"shape {y_B.shape}, {int((~np.isfinite(y_B)).sum())} not finite, for {len(compositions)} formulas"
             raise RequestError("Values do not fit the formulas", got=got, allowed="one finite number for each")
-        task = self._task(compositions, y_B)
-        source = None
+        pool = self._pool(compositions, y_B)
+        sources = {}
         if method.needs_source:
-            source = source_net(load_model(resolve(Store.open(self.store), self.source, announce=log.info)))
-        job = TransferSettings.parse({"targets": "one/target", "effort": self.effort}, "TransferRegressor")
-        regressors = job.regressors_for(len(task.y_train_B))
-        head = source.heads[0].property if source is not None and source.outputs > 1 else None
-        setting = Setting(
-            self.effort, len(task.y_train_B), resolve_net(self.net), source.spec if source else None, head, regressors
+            sources["source@1"] = source_net(
+                load_model(resolve(Store.open(self.store), self.source, announce=log.info))
+            )
+        job = TransferSettings.parse(
+            {
+                "targets": "one/target",
+                "effort": self.effort,
+                "seeds": self.seeds,
+                "methods": self.method,
+                "net": self.net,
+            },
+            "TransferRegressor",
         )
-
-        def attempt(config: Config, seed: int) -> tuple[float | None, Fitted]:
-            fitted = method.fit(task, source, config, seed)
-            error = mae(task.y_val_B, fitted.member.predict(task.x_val_BX))
-            return (error if error is not None and np.isfinite(error) else None), fitted
-
-        tried = [(config, *attempt(config, 0)) for config in method.search(setting)]
-        best = choose_lowest((error, f"{i:06d}", i) for i, (_, error, _) in enumerate(tried))
-        if best is None:
-            raise RequestError("No configuration has a validation error that is a number", got=self.method)
-        self.config_, self.val_mae_, first = tried[best]
-        further = range(1, self.seeds if method.seeded else 1)
-        self.members_ = [first.member, *(attempt(self.config_, seed)[1].member for seed in further)]
+        facts = {"": Facts("", len(y_B), long_tailed(y_B))}
+        nets = {name: net.spec for name, net in sources.items()}
+        (arm,) = arms_of(job, [""], sources)
+        head = sources["source@1"].heads[0].property if sources and sources["source@1"].outputs > 1 else None
+        first = first_trials([arm], job, facts, nets, {arm: head})
+        if first[0].rung == COMPARE:
+            errors: dict[bytes, list[float]] = {}
+            for spec in first:
+                errors.setdefault(canonical_json(spec.config), []).append(self._attempt(spec, pool, sources)[0])
+            best = choose_lowest((float(np.mean(e)), f"{i:06d}", i) for i, e in enumerate(errors.values()))
+            assert best is not None, "there is a configuration"
+            config = json.loads(list(errors)[best])
+            members = range(members_for(self.effort, len(y_B), self.seeds))
+            first = [TrialSpec(arm, "", config, seed) for seed in members]
+        kept = [self._attempt(spec, pool, sources) for spec in first]
+        self.config_, self.members_ = first[0].config, [member for _, member in kept]
+        self.val_mae_ = float(np.mean([error for error, _ in kept]))
         return self
+
+    def _attempt(self, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]) -> tuple[float, LiveMember]:
+        """A trial's error on its fold, infinite where it is no number, and its member."""
+        task = pool.task(spec.seed)
+        member = fit_spec(spec, task, sources).member
+        error = mae(task.y_val_B, member.predict(task.x_val_BX))
+        return (error if error is not None and np.isfinite(error) else math.inf), member
 
     def predict(self, X: Iterable[str]) -> NDArray[np.float64]:
         """Values for formulas, in the unit of `y`, float64 B. Raises `RequestError` for unreadable formulas."""
@@ -138,8 +159,9 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             )
         return found
 
-    def _task(self, compositions: Compositions, y_B: NDArray[np.float64]) -> Task:
-        """Training and validation rows; what the source held back for its own test falls on the validation side."""
-        x_BX, val_B = self.encoder_.encode(compositions), cut(compositions, Protocol.TRAIN_ONLY).side_B == 1
-        width = len(self.encoder_.fractions.elements)
-        return Task("", "", "", x_BX[~val_B], y_B[~val_B], x_BX[val_B], y_B[val_B], {"train": 0, "val": 0}, width)
+    def _pool(self, compositions: Compositions, y_B: NDArray[np.float64]) -> Pool:
+        fold_B = folds_of(compositions, FOLDS)
+        if not fold_B.any():
+            raise RequestError("There is nothing to choose by", got="one composition", allowed="two or more")
+        x_BX, width = self.encoder_.encode(compositions), len(self.encoder_.fractions.elements)
+        return Pool("", "", "", x_BX, y_B, fold_B.astype(np.uint8), x_BX[:0], {}, width)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("xtlray.pipeline")
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
 Say = Callable[[str], None]
+LARGE_MB = 100  # of a model's files, beyond which its publication is warned about
 
 
 # --- using a model ---------------------------------------------------------------------------------------------------
@@ -184,7 +185,7 @@ def transfer(
         datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
         nets={str(ref): source_net(load_model(ref)) for ref in sources},
         references={name: _reference(name) for name in hashes},
-        encoder=InputEncoder(ENCODER, needs_attributes(settings.methods), store, provenance.cores()),
+        encoder=InputEncoder(ENCODER, needs_attributes(settings.trial_methods), store, provenance.cores()),
         sources={str(ref): _source(store, ref) for ref in sources},
     )
     outcome = run_campaign(store, campaign, session, say)
@@ -221,16 +222,15 @@ def write_report(store: Store, attempt: Attempt) -> str:
 def _publish_best(
     store: Store, attempt: Attempt, campaign: Campaign, arm: Arm, outcome: Outcome, cards: Mapping[str, ModelCard]
 ) -> ModelRef:
-    from xtlray.transfer.scoring import chosen_records, pack_model
+    from xtlray.transfer.scoring import pack_model
 
-    result, run = outcome.results[arm], attempt.run
+    result, run, mixture = outcome.results[arm], attempt.run, outcome.mixtures[arm]
     ref = published(store, run.id, arm.target)
     if ref is None:
-        chosen = chosen_records(outcome.records[arm])
-        members, files = pack_model(store, chosen, len(ENCODER.elements))
+        members, files = pack_model(store, mixture, len(ENCODER.elements))
         metrics = {
             "val": SplitMetrics(rows=result.rows_val, mae=result.val_mae),
-            "test": SplitMetrics(rows=result.rows_test, mae=result.test_mae),
+            "test": SplitMetrics(rows=result.rows_test, mae=result.test_mae, rmse=result.test_rmse, r2=result.test_r2),
         }
         making = Making(
             arm.target,
@@ -239,9 +239,14 @@ def _publish_best(
             ENCODER,
             members,
             arm.method,
-            [{"seed": record.seed, "trial": record.trial, "epochs": record.history} for record in chosen],
-            cards[arm.source] if arm.source else None,
+            [{"seed": r.seed, "fold": r.fold, "trial": r.trial, "epochs": r.history} for r in mixture.records],
+            [cards[name] for name in (result.source.split("+") if result.source else ())],
+            mixture.interval.as_json() if mixture.interval else None,
+            folded=True,
         )
+        size = sum(map(len, files.values())) / 1e6
+        if size > LARGE_MB:
+            log.warning("%s is large: %.0f MB; a job without regressors of trees makes a smaller one", arm.target, size)
         ref = publish(store, run.id, arm.target, f"{arm.slug}.json", files, card_maker(making))
     assert result.val_mae is not None, "what is published has a validation error"
     move_best(store, ref, result.val_mae, result.split_id, result.protocol)

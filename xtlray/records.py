@@ -16,6 +16,7 @@ Split = Literal["train", "val", "test"]
 # How validation errors are made: MAE on the held-out validation rows. Another way gets another name, and errors of
 # different names are never compared.
 PROTOCOL = "holdout-mae-1"
+OUT_OF_FOLD = "out-of-fold-mae-1"
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -157,6 +158,8 @@ class Member(Record):
     head: str | None = Field(None, description="file name of the skops head")
     bounds: tuple[float, float] | None = Field(None, description="between which a head's answers are kept, in the unit")
     value: float | None = Field(None, description="the answer of a constant, in the unit")
+    weight: float | None = Field(None, description="in the mean over the members; None for equal weights")
+    group: int | None = Field(None, description="members of one group differ only in seed and fold")
 
     @property
     def attributes(self) -> bool:
@@ -195,8 +198,8 @@ class ModelCard(Record):
     it (None outside a git checkout). `property`, `label`, `unit`, `dataset` and `metrics` speak of the first property.
     """
 
-    SCHEMA: ClassVar[int] = 3  # 2: `properties`; 3: members on features
-    schema_version: int = 3
+    SCHEMA: ClassVar[int] = 4  # 2: `properties`; 3: members on features; 4: weights, sources' files, intervals
+    schema_version: int = 4
 
     name: str
     version: int
@@ -230,6 +233,9 @@ class ModelCard(Record):
     licence: str | None = None
     citation: str | None = None
     limits: str = ""
+    interval: dict[str, float] | None = Field(
+        None, description="`level`, `quantile`, `floor`: half a width is quantile × (spread between groups + floor)"
+    )
     files: dict[str, str]
 
     def answers(self) -> list[PropertyCard]:
@@ -250,7 +256,9 @@ class ModelCard(Record):
 class TrialRecord(Record):
     """What one finished trial leaves: created once, validation figures only. Selection reads nothing else.
 
-    A trial is one target × method × source × configuration × seed.
+    A trial is one target × method × source × configuration × seed. The seed decides which fold is held out: `rows_val`
+    rows, never shown to the fit. One of rung 0 had a part of the budget, to be compared with its like, and keeps no
+    member.
     """
 
     trial: str
@@ -265,10 +273,14 @@ class TrialRecord(Record):
     error: str | None = None
     protocol: str
     split_id: str
+    rung: int = 1
+    fold: int = 0
     rows_train: int
     rows_val: int
     val_mae: float | None = None
     val_rmse: float | None = None
+    predictions: str | None = Field(None, description="where its answers for the fold and the test rows lie")
+    rows_per_s: float | None = Field(None, description="test rows predicted a second, on one core")
     member: Member | None = None
     files: dict[str, str] = Field({}, description="store key of each file of the member, by file name")
     history: list[dict[str, Any]] = []
@@ -334,3 +346,5 @@ class ResultRecord(Record):
     rows_per_s: float | None = Field(None, description="test rows predicted a second, on one core")
     hardware: str | None = None
     predictions: str | None = Field(None, description="where what was predicted for the test rows lies in the store")
+    interval_coverage: float | None = Field(None, description="share of test rows within their 90 % interval")
+    interval_width: float | None = Field(None, description="median width of the test rows' intervals, in the unit")

@@ -10,7 +10,7 @@ import click
 from xtlray.cli.common import Context, command
 from xtlray.errors import RequestError
 
-_COLUMNS = ["formula", "value", "unit", "spread", "warning"]
+_COLUMNS = ["formula", "value", "unit", "spread", "lower", "upper", "warning"]
 
 
 @command()

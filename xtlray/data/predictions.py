@@ -10,7 +10,7 @@ from typing import Any
 from xtlray.data.read import Table
 from xtlray.errors import RequestError
 
-ANSWERS = ("formula", "value", "unit", "spread", "warning")
+ANSWERS = ("formula", "value", "unit", "spread", "lower", "upper", "warning")
 
 
 def carry_through(
@@ -67,4 +67,4 @@ def write_table(columns: Mapping[str, list[Any]], path: Path) -> None:
 
 
 def _dtype(name: str) -> str:
-    return "float64" if name in ("value", "spread") else "object"
+    return "float64" if name in ("value", "spread", "lower", "upper") else "object"

@@ -20,12 +20,14 @@ from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
 from xtlray.training.loop import Recipe, fit, steps_per_epoch
 from xtlray.training.table import Table
-from xtlray.transfer.plan import arms_of, first_trials, group_by_arm, most_trials
+from xtlray.transfer.budget import first_rung, members_for
+from xtlray.transfer.plan import COMPARE, Facts, arms_of, first_trials, group_by_arm, most_trials
 from xtlray.transfer.settings import TransferSettings
 
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
 START_S = 25.0  # Ray's start and the first import of torch in its workers
 BYTES_PER_WEIGHT = 4
+BYTES_PER_KEPT_WEIGHT = 2  # of a trial
 PREDICT_SHARE = 1.15  # validation, checkpoints and records on top of the steps
 
 
@@ -83,32 +85,39 @@ def transfer_cost(
     store: Store, settings: TransferSettings, hashes: Mapping[str, str], nets: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Trials, rows, minutes on this machine, megabytes of disk."""
-    rows = {name: open_dataset(store, name, value).card.splits["train"] for name, value in hashes.items()}
+    splits = {name: open_dataset(store, name, value).card.splits for name, value in hashes.items()}
+    rows = {name: counts.get("train", 0) + counts.get("val", 0) for name, counts in splits.items()}
     arms = arms_of(settings, rows, nets)
-    first = first_trials(arms, settings, rows, hashes, nets)
+    facts = {name: Facts(hashes[name], count) for name, count in rows.items()}
+    first = first_trials(arms, settings, facts, nets)
     slots = max(1, int(provenance.cores() // settings.cpus_per_trial))
     seconds, kept, heads = 0.0, 0, 0
     for arm, specs in group_by_arm(first).items():
-        runs = most_trials(specs, settings) / len(specs)
-        for spec in specs:
-            if "epochs" in spec.config:
-                net = spec.config.get("net") or nets[str(arm.source)]
-                steps = spec.config["epochs"] * steps_per_epoch(rows[arm.target], spec.config["batch"])
-                step_s = _step_seconds(canonical_json(net), spec.config["batch"], max(1, int(settings.cpus_per_trial)))
-                seconds += runs * steps * step_s
-                copied = nets[str(arm.source)] if arm.source and "net" in spec.config else None  # a member has its own
-                kept += round(runs * (_weights(net) + (_weights(copied) if copied else 0)))
-            heads += "regressor" in spec.config
+        known = rows[arm.target]
+        members = members_for(settings.effort, known, settings.seeds)
+        compared = [(spec, 1) for spec in specs if spec.rung == COMPARE]
+        # Which configuration is kept nobody knows yet: they cost much the same.
+        kept_specs = [(specs[0], members)] if compared else [(spec, 1) for spec in specs]
+        for spec, times in [*compared, *kept_specs]:
+            config = first_rung(spec.config) if spec.rung == COMPARE and times == 1 and compared else spec.config
+            if "epochs" in config:
+                net = config.get("net") or nets[arm.sources[0]]
+                steps = config["epochs"] * steps_per_epoch(known, config["batch"])
+                step_s = _step_seconds(canonical_json(net), config["batch"], max(1, int(settings.cpus_per_trial)))
+                seconds += times * steps * step_s
+            heads += times * ("regressor" in config)
+        if "epochs" in specs[0].config:
+            kept += members * _weights(specs[0].config.get("net") or nets[arm.sources[0]])
     return {
         "targets": len(rows),
         "rows_train": sum(rows.values()),
-        "trials": most_trials(first, settings),
+        "trials": most_trials(first, settings, facts),
         "trials_by_method": dict(Counter(spec.arm.method for spec in first)),
         "at_once_here": slots,
         "minutes_here": _minutes(seconds / slots),
         # Their time hangs on the rows themselves, as a forest's depth does.
         "not_in_minutes": f"{heads} trials of scikit-learn regressors" if heads else None,
-        "disk_mb": round(kept * BYTES_PER_WEIGHT / 1e6, 1),
+        "disk_mb": round(kept * BYTES_PER_KEPT_WEIGHT / 1e6, 1),
     }
 
 

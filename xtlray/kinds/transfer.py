@@ -45,7 +45,7 @@ def expand_targets(store: Store, patterns: tuple[str, ...], announce: Say) -> li
 
 def resolve_targets(store: Store, settings: TransferSettings, announce: Say) -> tuple[TransferSettings, dict[str, str]]:
     """Settings with patterns expanded and the net filled in, and the data hash of each target."""
-    for method in settings.methods:
+    for method in settings.trial_methods:
         get_method(method)
     for table in settings.regressors.values():
         for regressor in table:
@@ -56,7 +56,7 @@ def resolve_targets(store: Store, settings: TransferSettings, announce: Say) -> 
 
 
 def needs_source(settings: TransferSettings) -> bool:
-    return any(get_method(method).needs_source for method in settings.methods)
+    return any(get_method(method).needs_source for method in settings.trial_methods)
 
 
 def resolve(store: Store, name: str, settings: TransferSettings, announce: Say) -> Resolved:
@@ -64,7 +64,7 @@ def resolve(store: Store, name: str, settings: TransferSettings, announce: Say) 
     if needs_source(settings) and not settings.source:
         raise RequestError(
             "A method needs a source model and the job names none",
-            got=", ".join(m for m in settings.methods if get_method(m).needs_source),
+            got=", ".join(m for m in settings.trial_methods if get_method(m).needs_source),
             fix="add source: NAME (see `xtlray models list`), or leave these methods out",
         )
     settings, data = resolve_targets(store, settings, announce)

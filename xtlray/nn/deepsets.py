@@ -85,6 +85,13 @@ class DeepSets(nn.Module):
         """The output layer."""
         return self.output
 
+    def stages(self) -> list[list[nn.Parameter]]:
+        """The parameters, from the embedding of the elements through the blocks to the output."""
+        first = [self.embedding, *self.fraction.parameters()]
+        read = [*self.norm.parameters(), *self.read.parameters()]
+        output = [*self.output.parameters(), *self.linear.parameters()]
+        return [first, *(list(block.parameters()) for block in self.blocks), read, output]
+
     def keep_outputs(self, rows: Sequence[int]) -> None:
         """Reduce the net to these outputs, in place."""
         keep_rows(self.output, rows)

@@ -59,6 +59,10 @@ class ElemNet(nn.Module):
         """The output layer."""
         return self.output
 
+    def stages(self) -> list[list[nn.Parameter]]:
+        """The parameters, layer by layer from the input to the output."""
+        return [list(layer.parameters()) for layer in (*self.hidden, self.output)]
+
     def keep_outputs(self, rows: Sequence[int]) -> None:
         """Reduce the net to these outputs, in place."""
         keep_rows(self.output, rows)

@@ -96,6 +96,16 @@ class Features:
         return source.predict_all(x_BF).astype(np.float32)
 
 
+def everything(sources: Sequence[NetMember], fractions: int, activations: bool = True) -> Features:
+    """All inputs side by side, and of each source its answers and, if wanted, its last hidden layer."""
+    blocks = [Block("fractions"), Block("attributes")]
+    for k, source in enumerate(sources):
+        blocks.append(Block("answers", source=k))
+        if activations:
+            blocks.append(Block("activations", source.net.n_hidden, k))
+    return Features(tuple(blocks), tuple(sources), fractions)
+
+
 def check_blocks(blocks: Sequence[Block], layers: Sequence[int]) -> str | None:
     """What is wrong with blocks on sources of so many hidden layers each; None for nothing."""
     for block in blocks:

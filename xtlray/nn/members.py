@@ -5,8 +5,10 @@ Shape suffixes: B rows, F features, K members, P properties.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +21,15 @@ from xtlray.nn.features import Block, Features, check_blocks
 from xtlray.nn.heads import pack_head, unpack_head
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
-from xtlray.nn.tensors import load_weights, pack_tensors, under_prefix, unpack_tensors, with_prefix
+from xtlray.nn.tensors import (
+    load_weights,
+    pack_tensors,
+    smallest,
+    under_prefix,
+    unpack_tensors,
+    widened,
+    with_prefix,
+)
 from xtlray.records import Member
 
 WEIGHTS = "weights.safetensors"
@@ -45,12 +55,17 @@ class LiveMember(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """The fields of its `Member` record, but for names of files."""
+        """The fields of its `Member` record, but for names of its own files."""
         ...
 
     def tensors(self) -> dict[str, torch.Tensor]: ...
 
     def head_file(self) -> bytes | None: ...
+
+    @property
+    def sources(self) -> Sequence[NetMember]:
+        """The nets that make its features; members of one model share their files."""
+        ...
 
 
 def apply_in_chunks(function: Any, x_BF: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,17 +122,29 @@ class NetMember:
     def head_file(self) -> bytes | None:
         return None
 
+    @property
+    def sources(self) -> Sequence[NetMember]:
+        return ()
+
+    @cached_property
+    def as_source(self) -> tuple[str, bytes]:
+        """Name and content of the file that holds it as a source of features. The net must not change any more."""
+        data = pack_tensors(self.net.state_dict())
+        return f"source-{hashlib.sha256(data).hexdigest()[:12]}.safetensors", data
+
 
 @dataclass
 class HeadMember:
-    """A scikit-learn regressor on features of a composition; it keeps its own copies of the nets that make them.
+    """A scikit-learn regressor on features of a composition.
 
-    Its answers stay within `bounds`: a linear one, far from what it was fitted on, would else answer anything.
+    Its answers stay within `bounds`: a linear one, far from what it was fitted on, would else answer anything. With
+    a `scaler`, what the regressor says is mapped back by it.
     """
 
     features: Features
     estimator: Any
     bounds: tuple[float, float] | None = None
+    scaler: TargetScaler | None = None
     packed: bytes | None = None  # the file it was read from: packing again would give other bytes
 
     @property
@@ -126,19 +153,26 @@ class HeadMember:
 
     def predict(self, x_BX: NDArray[np.float32]) -> Array:
         answer_B = np.asarray(self.estimator.predict(self.features.of(x_BX)), dtype=np.float64)
+        if self.scaler is not None:
+            answer_B = self.scaler.inverse(answer_B[:, np.newaxis])[:, 0]
         return answer_B if self.bounds is None else answer_B.clip(*self.bounds)
 
     def predict_all(self, x_BX: NDArray[np.float32]) -> Array:
         return self.predict(x_BX)[:, np.newaxis]
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "head", "bounds": self.bounds, **_describe(self.features)}
+        scaler = self.scaler.as_json() if self.scaler else None
+        return {"kind": "head", "bounds": self.bounds, "scaler": scaler, **_describe(self.features)}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return _source_tensors(self.features)
+        return {}
 
     def head_file(self) -> bytes | None:
         return pack_head(self.estimator) if self.packed is None else self.packed
+
+    @property
+    def sources(self) -> Sequence[NetMember]:
+        return self.features.sources
 
 
 @dataclass
@@ -176,23 +210,22 @@ class FeatureNetMember:
         return {
             **with_prefix("net", self.net.state_dict()),
             **with_prefix("columns", {name: torch.from_numpy(value) for name, value in columns.items()}),
-            **_source_tensors(self.features),
         }
 
     def head_file(self) -> bytes | None:
         return None
 
+    @property
+    def sources(self) -> Sequence[NetMember]:
+        return self.features.sources
+
 
 def _describe(features: Features) -> dict[str, Any]:
-    sources = [{"net": source.spec, "scaler": source.scaler.as_json()} for source in features.sources]
+    sources = [
+        {"net": source.spec, "scaler": source.scaler.as_json(), "file": source.as_source[0]}
+        for source in features.sources
+    ]
     return {"blocks": [block.as_json() for block in features.blocks], "sources": sources}
-
-
-def _source_tensors(features: Features) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for k, source in enumerate(features.sources):
-        found.update(with_prefix(f"source{k}", source.tensors()))
-    return found
 
 
 @dataclass
@@ -220,9 +253,17 @@ class ConstantMember:
     def head_file(self) -> bytes | None:
         return None
 
+    @property
+    def sources(self) -> Sequence[NetMember]:
+        return ()
+
 
 def pack_members(members: Sequence[LiveMember]) -> tuple[list[Member], dict[str, bytes]]:
-    """Records and files of the members of a model: all tensors in one file, a head file for each that has one."""
+    """Records and files of the members of a model: all tensors in one file, a head file for each that has one.
+
+    A net that makes features is a file of its own, however many members read it. Numbers that 16 bits hold exactly
+    take 16 bits.
+    """
     records, tensors, files = [], {}, {}
     for k, member in enumerate(members):
         prefix, head = f"m{k}", member.head_file()
@@ -230,7 +271,8 @@ def pack_members(members: Sequence[LiveMember]) -> tuple[list[Member], dict[str,
         name = f"{prefix}.skops" if head is not None else None
         if head is not None and name is not None:
             files[name] = head
-        tensors.update(own)
+        tensors.update({key: smallest(value) for key, value in own.items()})
+        files.update(source.as_source for source in member.sources)
         records.append(Member(**member.describe(), prefix=prefix if own else None, head=name))
     if tensors:
         files[WEIGHTS] = pack_tensors(tensors)
@@ -246,11 +288,37 @@ def unpack_members(records: Sequence[Member], files: Mapping[str, bytes], inputs
         raise StoreError(
             "A weights file holds tensors of no member", got=f"{where}/{WEIGHTS}: {', '.join(strange[:5])}"
         )
-    return [_unpack(record, tensors, files, inputs, where) for record in records]
+    tensors = {name: widened(value) for name, value in tensors.items()}
+    sources = _Sources(files, inputs, where)
+    return [_unpack(record, tensors, files, sources, inputs, where) for record in records]
+
+
+class _Sources:
+    """The nets that make features, each read once however many members read them."""
+
+    def __init__(self, files: Mapping[str, bytes], inputs: int, where: str) -> None:
+        self.files, self.inputs, self.where = files, inputs, where
+        self.known: dict[str, NetMember] = {}
+
+    def get(self, described: Mapping[str, Any]) -> NetMember:
+        """The source of that description. Raises `StoreError` where its file is missing or does not fit."""
+        name = str(described.get("file"))
+        if name not in self.files:
+            raise StoreError("A member of a model lacks a source of its features", got=f"{self.where}: {name}")
+        if name not in self.known:
+            tensors = unpack_tensors(self.files[name], f"{self.where}/{name}")
+            net, scaler = described.get("net"), described.get("scaler")
+            self.known[name] = _net(net, scaler, tensors, self.inputs, self.where)
+        return self.known[name]
 
 
 def _unpack(
-    record: Member, tensors: Mapping[str, torch.Tensor], files: Mapping[str, bytes], inputs: int, where: str
+    record: Member,
+    tensors: Mapping[str, torch.Tensor],
+    files: Mapping[str, bytes],
+    shared: _Sources,
+    inputs: int,
+    where: str,
 ) -> LiveMember:
     if record.kind == "constant":
         if record.value is None:
@@ -260,7 +328,7 @@ def _unpack(
     weights = f"{where}/{WEIGHTS}"
     if record.kind == "net":
         return _net(record.net, record.scaler, own, inputs, where)
-    features = _features(record, own, inputs, where)
+    features = _features(record, own, shared, inputs, where)
     if record.kind == "feature-net":
         columns = under_prefix("columns", own)
         width = features.width
@@ -276,7 +344,15 @@ def _unpack(
     if head.n_features_in_ != features.width:
         got = f"{where}/{record.head}: {head.n_features_in_} columns, not {features.width}"
         raise StoreError("A head reads other columns than its member has", got=got)
-    return HeadMember(features, head, record.bounds, packed)
+    scaler = _scaler(record.scaler, where) if record.scaler and record.blocks is not None else None
+    return HeadMember(features, head, record.bounds, scaler, packed)
+
+
+def _scaler(value: Mapping[str, Sequence[float]], where: str) -> TargetScaler:
+    try:
+        return TargetScaler.from_json(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError("A member of a model has no scaler of ours", got=f"{where}: {error}") from error
 
 
 def _net(
@@ -297,14 +373,19 @@ def _net(
     return NetMember(spec, net.eval(), target, fractions=inputs)
 
 
-def _features(record: Member, own: Mapping[str, torch.Tensor], inputs: int, where: str) -> Features:
-    """Of a head or a net on features. An old card names one layer of the one net that it has."""
+def _features(record: Member, own: Mapping[str, torch.Tensor], shared: _Sources, inputs: int, where: str) -> Features:
+    """Of a head or a net on features.
+
+    In an old card a member has its own copies of its sources; in one older still it names one layer of its one net.
+    """
     if record.blocks is None:
         sources = [_net(record.net, record.scaler, own, inputs, where)]
         blocks = [Block("activations", record.layer)]
     else:
         sources = [
-            _net(each.get("net"), each.get("scaler"), under_prefix(f"source{k}", own), inputs, where)
+            shared.get(each)
+            if "file" in each
+            else _net(each.get("net"), each.get("scaler"), under_prefix(f"source{k}", own), inputs, where)
             for k, each in enumerate(record.sources)
         ]
         blocks = [Block(block.kind, block.layer, block.source) for block in record.blocks]
@@ -319,5 +400,10 @@ def ensemble(members: Sequence[LiveMember], x_BF: NDArray[np.float32], column: i
 
     `column` is the place of the property among those that the members answer for.
     """
-    each_KB = np.stack([member.predict_all(x_BF)[:, column] for member in members])
+    each_KB = answers_of(members, x_BF, column)
     return each_KB.mean(axis=0), each_KB.std(axis=0), each_KB
+
+
+def answers_of(members: Sequence[LiveMember], x_BF: NDArray[np.float32], column: int = 0) -> Array:
+    """Each member's answer, K × B."""
+    return np.stack([member.predict_all(x_BF)[:, column] for member in members])

@@ -33,6 +33,10 @@ class Net(Protocol):
         """The output layer, which transfer may replace."""
         ...
 
+    def stages(self) -> list[list[nn.Parameter]]:
+        """All parameters, layer by layer from the input to the output; the last are the output's."""
+        ...
+
     def keep_outputs(self, rows: Sequence[int]) -> None:
         """Reduce the net to these of its P outputs, in their order, in place; the others' weights are gone."""
         ...

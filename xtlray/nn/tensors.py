@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -15,6 +16,25 @@ from xtlray.errors import StoreError
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """The tensors as one safetensors file; equal tensors give equal bytes."""
     return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
+
+
+def rounded(tensor: Tensor) -> Tensor:
+    """A float32 tensor rounded to what 16 bits hold; as it was where a number is too large for them."""
+    half = tensor.half().float()
+    return half if bool(torch.isfinite(half).all()) else tensor
+
+
+def smallest(tensor: Tensor) -> Tensor:
+    """The same numbers in 16 bits, where these hold each of them exactly."""
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if bool((half.float() == tensor).all()) else tensor
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """Back from `smallest`."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def unpack_tensors(data: bytes, where: str) -> dict[str, Tensor]:

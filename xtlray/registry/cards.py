@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,17 @@ from xtlray.chem.fractions import FractionEncoder
 from xtlray.data import shards
 from xtlray.data.dataset import Dataset
 from xtlray.data.joined import held_out_keys
-from xtlray.records import INPUTS, DatasetCard, Member, ModelCard, PropertyCard, SplitMetrics
+from xtlray.records import INPUTS, DatasetCard, Member, ModelCard, PropertyCard, Split, SplitMetrics
 from xtlray.runs import Run, now
 
 LIMITS = (
     "Sees the composition alone: polymorphs get one answer. Its errors hold for compositions like those it was "
     "trained on; elements that the training rows never held are warned about."
+)
+
+FOLDED = (
+    "Its members were trained on training and validation rows, each without the fold that it was judged on: the "
+    "validation error is out of fold."
 )
 
 
@@ -35,7 +41,9 @@ class Making:
         members: their records.
         method: that made it.
         history: of its training.
-        source: the card of the model that it was carried over from.
+        sources: the cards of the models that it was carried over from.
+        interval: how wide its answers' intervals are.
+        folded: whether it was trained on training and validation rows, each member without one fold of them.
     """
 
     name: str
@@ -45,14 +53,20 @@ class Making:
     members: Sequence[Member]
     method: str
     history: Sequence[dict[str, Any]] = ()
-    source: ModelCard | None = None
+    sources: Sequence[ModelCard] = ()
+    interval: dict[str, float] | None = None
+    folded: bool = False
 
 
 def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
     """A function from version and file hashes to the card."""
     cards = [dataset.card for dataset, _ in making.scored]
-    source = making.source
-    before = [{"model": f"{source.name}@{source.version}"}, *source.lineage] if source else []
+    names = [f"{source.name}@{source.version}" for source in making.sources]
+    before = [
+        entry
+        for name, source in zip(names, making.sources, strict=True)
+        for entry in ({"model": name}, *source.lineage)
+    ]
     own = {"method": making.method, "run": making.run.id}
     properties = _properties(making)
     first = properties[0]
@@ -70,7 +84,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             elements_seen=_most(properties, making.encoder),
             members=list(making.members),
             method=making.method,
-            source_model=f"{source.name}@{source.version}" if source else None,
+            source_model="+".join(names) or None,
             copied_from=None,
             lineage=[*({**own, "dataset": card.name, "data_hash": card.data_hash} for card in cards), *before],
             dataset=first.dataset,
@@ -85,7 +99,8 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             created=now(),
             licence=_of_all({card.name: card.licence for card in cards}),
             citation=_of_all({card.name: card.citation for card in cards}),
-            limits=LIMITS,
+            limits=" ".join([LIMITS, *([FOLDED] if making.folded else []), *_warnings(cards)]),
+            interval=making.interval,
             files=files,
         )
 
@@ -93,7 +108,10 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
 
 
 def elements_seen(
-    dataset: Dataset, encoder: FractionEncoder, held_out: Set[bytes] = frozenset()
+    dataset: Dataset,
+    encoder: FractionEncoder,
+    held_out: Set[bytes] = frozenset(),
+    splits: Sequence[Split] = ("train",),
 ) -> tuple[int, dict[str, int]]:
     """The training rows of a dataset, and how many of them hold each element.
 
@@ -104,7 +122,7 @@ def elements_seen(
         StoreError: a shard is missing or damaged.
     """
     rows, counts = 0, np.zeros(len(encoder.elements), np.int64)
-    for part, data, key in dataset.parts("train"):
+    for part, data, key in chain.from_iterable(dataset.parts(split) for split in splits):
         _, found = shards.read(data, part, key)
         found = found.take(encoder.encodable(found))
         if held_out:
@@ -118,7 +136,7 @@ def _properties(making: Making) -> list[PropertyCard]:
     held_out = held_out_keys([dataset for dataset, _ in making.scored])
     made = []
     for dataset, metrics in making.scored:
-        rows, seen = elements_seen(dataset, making.encoder, held_out)
+        rows, seen = elements_seen(dataset, making.encoder, held_out, ("train", "val") if making.folded else ("train",))
         card = dataset.card
         made.append(
             PropertyCard(
@@ -152,6 +170,11 @@ def _dataset(card: DatasetCard) -> dict[str, Any]:
         "split_protocol": card.split_protocol,
         "splits": dict(card.splits),
     }
+
+
+def _warnings(cards: Sequence[DatasetCard]) -> list[str]:
+    """What is known to be wrong with the data."""
+    return [f"Of {card.name}: {card.warning}." for card in cards if card.warning]
 
 
 def _of_all(said: Mapping[str, str | None]) -> str | None:

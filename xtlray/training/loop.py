@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,18 +83,25 @@ def fit(
     return state
 
 
-def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(net: nn.Module, recipe: Recipe, scales: Mapping[int, float] | None = None) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019), fused: on a CPU the pass over the weights bounds small batches.
 
-    Gains and shifts of norms do not decay: shrinking them restrains nothing.
+    Gains and shifts of norms do not decay: shrinking them restrains nothing. What needs no gradient stays as it is.
+
+    Args:
+        net: whose weights to train.
+        recipe: learning rate and weight decay.
+        scales: the share of the learning rate that a parameter has, by its `id`; 1 for one that is not in it.
     """
+    scales = scales or {}
     exempt = {id(weight) for part in net.modules() if isinstance(part, nn.LayerNorm) for weight in part.parameters()}
-    decaying = [weight for weight in net.parameters() if id(weight) not in exempt]
-    others = [weight for weight in net.parameters() if id(weight) in exempt]
-    groups: list[dict[str, Any]] = [{"params": decaying, "weight_decay": recipe.weight_decay}]
-    if others:
-        groups.append({"params": others, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for weight in sorted((w for w in net.parameters() if w.requires_grad), key=lambda w: id(w) in exempt):
+        decays, scale = id(weight) not in exempt, scales.get(id(weight), 1.0)
+        decay = recipe.weight_decay if decays else 0.0
+        empty: dict[str, Any] = {"params": [], "weight_decay": decay, "lr_scale": scale}
+        groups.setdefault((decays, scale), empty)["params"].append(weight)
+    return torch.optim.AdamW(list(groups.values()), lr=recipe.lr, fused=True)
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:

@@ -1,9 +1,9 @@
-"""A whole transfer job below the registry: trials, choice of configurations, further seeds, results."""
+"""A whole transfer job below the registry: two rungs of trials, the choice between them, results."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -12,10 +12,13 @@ from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
 from xtlray.nn.members import NetMember
+from xtlray.nn.warp import long_tailed
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
+from xtlray.transfer.answers import Mixture, mix, read_answers, single
 from xtlray.transfer.plan import (
     Arm,
+    Facts,
     TrialSpec,
     arms_of,
     first_trials,
@@ -24,11 +27,11 @@ from xtlray.transfer.plan import (
     head_for,
     most_trials,
 )
-from xtlray.transfer.scoring import HeldOutRows, Reference, Source, score_arm
+from xtlray.transfer.scoring import HeldOutRows, Reference, Source, score
 from xtlray.transfer.selection import choose_lowest
-from xtlray.transfer.settings import TransferSettings
+from xtlray.transfer.settings import ENSEMBLE, TransferSettings
 from xtlray.transfer.sweep import run_trials
-from xtlray.transfer.task import Task, make_task
+from xtlray.transfer.task import Pool, make_pool
 from xtlray.transfer.trial import Sweep
 
 Say = Callable[[str], None]
@@ -59,9 +62,17 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Results by arm, the trial records that they stand on, and targets that could not be tried, with the reason."""
+    """What a job came to.
+
+    Attributes:
+        results: by arm, ensembles among them.
+        mixtures: what the model of each arm consists of, where it has one.
+        records: of all trials, by arm.
+        refused: targets that could not be tried, with the reason.
+    """
 
     results: dict[Arm, ResultRecord]
+    mixtures: dict[Arm, Mixture]
     records: dict[Arm, list[TrialRecord]]
     refused: dict[str, str]
 
@@ -70,8 +81,13 @@ class Outcome:
         return [record for records in self.records.values() for record in records if record.status == "failed"]
 
     def best(self, target: str) -> Arm | None:
-        """The arm of a target with the lowest validation error; test errors are not looked at."""
-        arms = [arm for arm in self.results if arm.target == target]
+        """The arm of a target with the lowest out-of-fold error; test errors are not looked at.
+
+        One whose trials failed in part is behind the others: its error is of other rows.
+        """
+        arms = [arm for arm in self.mixtures if arm.target == target]
+        most = max((self.results[arm].rows_val for arm in arms), default=0)
+        arms = [arm for arm in arms if self.results[arm].rows_val == most]
         return choose_lowest((self.results[arm].val_mae, arm.slug, arm) for arm in arms)
 
 
@@ -87,20 +103,19 @@ def run_campaign(
         say: told of progress.
     """
     settings = campaign.settings
-    tasks, refused = _tasks(campaign, say)
-    arms = arms_of(settings, tasks, campaign.nets)
-    rows = {name: len(task.y_train_B) for name, task in tasks.items()}
-    hashes = {name: task.data_hash for name, task in tasks.items()}
+    pools, refused = _pools(campaign, say)
+    arms = arms_of(settings, pools, campaign.nets)
+    facts = {name: Facts(pool.data_hash, len(pool.y_B), long_tailed(pool.y_B)) for name, pool in pools.items()}
     specs = {name: net.spec for name, net in campaign.nets.items()}
-    first = first_trials(arms, settings, rows, hashes, specs, {arm: _head(campaign, arm) for arm in arms})
-    progress = _Progress(most_trials(first, settings), say)
+    first = first_trials(arms, settings, facts, specs, {arm: _head(campaign, arm) for arm in arms})
+    progress = _Progress(most_trials(first, settings, facts), say)
 
     def run(specs: list[TrialSpec], stage: str) -> dict[str, TrialRecord]:
         return run_trials(
             store,
             campaign.sweep,
             specs,
-            tasks,
+            pools,
             campaign.nets,
             stage=stage,
             share=(settings.cpus_per_trial, settings.gpus_per_trial),
@@ -109,55 +124,81 @@ def run_campaign(
         )
 
     records = run(first, "configurations")
-    further = further_trials(first, settings, records)
+    further = further_trials(first, settings, facts, records)
     records |= run(further, "seeds")
-    say("scoring the chosen configurations")
     by_arm = {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
-    return Outcome(_scores(store, campaign, arms, by_arm, tasks), by_arm, refused)
+    mixtures = _mixtures(store, settings, by_arm, pools)
+    say("scoring what was chosen")
+    return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, by_arm, refused)
 
 
 def _head(campaign: Campaign, arm: Arm) -> str | None:
     """Which of a source's outputs is carried over to the target, where there are several."""
     unit = campaign.datasets[arm.target].card.unit
-    return head_for(campaign.nets[arm.source].heads, unit) if arm.source else None
+    return head_for(campaign.nets[arm.sources[0]].heads, unit) if len(arm.sources) == 1 else None
+
+
+def _mixtures(
+    store: Store, settings: TransferSettings, by_arm: Mapping[Arm, list[TrialRecord]], pools: Mapping[str, Pool]
+) -> dict[Arm, Mixture]:
+    """The members of each arm that has any, and of each target's ensemble. Test values are not read for it."""
+    mixtures: dict[Arm, Mixture] = {}
+    for target, pool in pools.items():
+        read = {arm: read_answers(store, records, pool) for arm, records in by_arm.items() if arm.target == target}
+        found = {arm: answers for arm, answers in read.items() if answers is not None}
+        mixtures |= {arm: single(arm, answers, pool) for arm, answers in found.items()}
+        mixed = mix(found, pool) if ENSEMBLE in settings.methods else None
+        if mixed is not None:
+            mixtures[Arm(target, ENSEMBLE, None)] = mixed
+    return mixtures
 
 
 def _scores(
     store: Store,
     campaign: Campaign,
-    arms: Iterable[Arm],
+    mixtures: Mapping[Arm, Mixture],
     by_arm: Mapping[Arm, list[TrialRecord]],
-    tasks: Mapping[str, Task],
+    pools: Mapping[str, Pool],
 ) -> dict[Arm, ResultRecord]:
     """The results of all arms; a target's test rows are read once for those of its arms that are not scored yet."""
 
     @cache
     def test_rows(target: str) -> HeldOutRows:
-        return HeldOutRows.of(campaign.datasets[target], tasks[target], campaign.encoder)
+        return HeldOutRows.of(campaign.datasets[target], pools[target], campaign.encoder)
 
-    def score(arm: Arm) -> ResultRecord:
-        source = campaign.sources.get(arm.source) if arm.source else None
-        dataset, reference = campaign.datasets[arm.target], campaign.references[arm.target]
-        test = partial(test_rows, arm.target)
-        task, records = tasks[arm.target], by_arm[arm]
-        return score_arm(store, campaign.sweep, arm, records, task, dataset, test, reference, source)
+    def of(arm: Arm) -> ResultRecord:
+        records = by_arm.get(arm)
+        if records is None:  # an ensemble stands on all trials of its target
+            records = [record for other, each in by_arm.items() if other.target == arm.target for record in each]
+        return score(
+            store,
+            campaign.sweep,
+            arm,
+            mixtures.get(arm),
+            records,
+            pools[arm.target],
+            campaign.datasets[arm.target],
+            partial(test_rows, arm.target),
+            campaign.references[arm.target],
+            campaign.sources,
+        )
 
-    return {arm: score(arm) for arm in arms}
+    return {arm: of(arm) for arm in dict.fromkeys([*by_arm, *mixtures])}
 
 
-def _tasks(campaign: Campaign, say: Say) -> tuple[dict[str, Task], dict[str, str]]:
-    """The tasks, and the reasons of targets that have none: one of them must not end the others' sweep."""
-    tasks, refused = {}, {}
+def _pools(campaign: Campaign, say: Say) -> tuple[dict[str, Pool], dict[str, str]]:
+    """The pools, and the reasons of targets that have none: one of them must not end the others' sweep."""
+    pools, refused = {}, {}
     for name, dataset in campaign.datasets.items():
         try:
-            tasks[name] = make_task(dataset, campaign.encoder)
+            pools[name] = make_pool(dataset, campaign.encoder)
         except WorkError as error:
             refused[name] = str(error)
             continue
-        for split, count in tasks[name].skipped.items():
+        for split, count in pools[name].skipped.items():
             if count:
                 say(f"{name}: {count} {split} rows hold an element that the input cannot hold, and are left out")
-    return tasks, refused
+    return pools, refused
 
 
 class _Progress:

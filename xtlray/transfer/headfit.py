@@ -1,38 +1,52 @@
-"""A scikit-learn regressor as the head of a model: on which layers, fitted how, and what comes out."""
+"""A scikit-learn regressor as the head of a model: which ones, on which layers, fitted how, and what comes out."""
 
 from __future__ import annotations
 
-from xtlray.errors import RequestError
+from itertools import zip_longest
+
 from xtlray.nn.features import Features
 from xtlray.nn.members import HeadMember
 from xtlray.nn.nets import hidden_layers
-from xtlray.transfer.method import Fitted, Setting
-from xtlray.transfer.regressors import search
+from xtlray.transfer.budget import BUDGETS
+from xtlray.transfer.method import Config, Fitted, Setting
+from xtlray.transfer.regressors import get_regressor, search
 from xtlray.transfer.task import Task
 
 
-def fit_head(features: Features, task: Task, regressor: str, seed: int) -> Fitted:
-    """A regressor on features; of the settings in its grid, that with the lowest validation error.
+def head_configs(setting: Setting) -> list[Config]:
+    """Regressors of the job with their settings: each regressor's first ones, then the second ones.
 
-    Its answers are kept within the range of the training targets.
+    Where a few targets reach far, each is tried on their logarithms too.
     """
-    h_train_BH, h_val_BH = features.of(task.x_train_BX), features.of(task.x_val_BX)
-    estimator, tried = search(regressor, h_train_BH, task.y_train_B, h_val_BH, task.y_val_B, seed)
-    bounds = float(task.y_train_B.min()), float(task.y_train_B.max())
-    return Fitted(HeadMember(features, estimator, bounds), tried)
+    by_regressor = [
+        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants]
+        for name in setting.regressors
+    ]
+    turns = [config for turn in zip_longest(*by_regressor) for config in turn if config]
+    plain = turns[: BUDGETS[setting.effort].heads]
+    if not setting.long_tailed:
+        return plain
+    return [config for one in plain for config in (one, {**one, "warp": "log"})]
 
 
-def layers_to_try(method: str, setting: Setting) -> list[int]:
-    """For quick effort four layers: the first two, whose features are the most general, and two deeper ones.
+def layer_configs(setting: Setting) -> list[Config]:
+    """As many as `head_configs`, each on one layer of the source; the layers go round."""
+    layers = layers_in_turn(hidden_layers(setting.source_nets[0]))
+    return [{**config, "layer": layers[i % len(layers)]} for i, config in enumerate(head_configs(setting))]
 
-    Six for standard effort, evenly spaced with the first and the last; all of them for full effort. Raises
-    `RequestError` without a source.
-    """
-    if setting.source_net is None:
-        raise RequestError(f"{method} needs a source model", fix="name one: source: oqmd-elemnet")
-    depth = hidden_layers(setting.source_net)
-    if setting.effort == "full":
-        return list(range(1, depth + 1))
-    if setting.effort == "standard":
-        return sorted({1 + round(i * (depth - 1) / 5) for i in range(6)})
-    return sorted({1, min(2, depth), max(1, depth // 3), max(1, 2 * depth // 3)})
+
+def layers_in_turn(depth: int) -> list[int]:
+    """All hidden layers, in an order whose beginning is spread over them: the middle, the last, the first, others."""
+    first = dict.fromkeys([(depth + 1) // 2, depth, 1, max(1, 3 * depth // 4), max(1, depth // 4)])
+    return list(dict.fromkeys([*first, *range(1, depth + 1)]))
+
+
+def fit_head(features: Features, task: Task, config: Config, seed: int) -> Fitted:
+    """A regressor on features. Its answers are kept within the range of the training targets."""
+    h_train_BH, _ = task.columns(features)
+    y_B = task.y_train_B
+    scaler = task.scaler(config["warp"]) if config.get("warp") else None
+    wanted_B = y_B if scaler is None else scaler.transform(y_B[:, None])[:, 0]
+    estimator, tried = search(config["regressor"], config["settings"], h_train_BH, wanted_B, seed)
+    bounds = float(y_B.min()), float(y_B.max())
+    return Fitted(HeadMember(features, estimator, bounds, scaler), tried)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,23 +16,25 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method may know when it lists its configurations: never a target value.
+    """What a method may know when it lists its configurations.
 
     Attributes:
         effort: how much to try.
         rows: of training.
         net: what is trained from scratch.
-        source_net: what is carried over, None without a source.
+        source_nets: what is carried over, nothing without a source.
         head: of a source that answers for several properties, the one to start from.
         regressors: those that methods with a scikit-learn head try.
+        long_tailed: whether a few of the training targets reach far beyond the others.
     """
 
     effort: Effort
     rows: int
     net: dict[str, Any]
-    source_net: dict[str, Any] | None
+    source_nets: tuple[dict[str, Any], ...] = ()
     head: str | None = None
     regressors: tuple[str, ...] = ("ridge",)
+    long_tailed: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,22 +53,22 @@ class Method:
         name: as in the literature's tables.
         summary: one line.
         needs_source: whether it starts from a pretrained model.
-        seeded: whether seeds change its outcome; one that is not runs once.
-        search: the configurations to try.
+        search: the configurations to try, the likeliest first.
         fit: trains one of them on a task's training rows, with one seed.
         needs_attributes: whether it reads physical attributes.
+        joins_sources: whether it reads several sources side by side, instead of trying each.
     """
 
     name: str
     summary: str
     needs_source: bool
-    seeded: bool
     search: Callable[[Setting], list[Config]]
-    fit: Callable[[Task, NetMember | None, Config, int], Fitted]
+    fit: Callable[[Task, Sequence[NetMember], Config, int], Fitted]
     needs_attributes: bool = False
+    joins_sources: bool = False
 
-    def source(self, source: NetMember | None) -> NetMember:
-        """The source model. Raises `RequestError` where there is none."""
-        if source is None:
+    def source(self, sources: Sequence[NetMember]) -> NetMember:
+        """The one source model. Raises `RequestError` where there is none."""
+        if not sources:
             raise RequestError(f"{self.name} needs a source model", fix="name one: source: oqmd-elemnet")
-        return source
+        return sources[0]

@@ -1,32 +1,45 @@
-"""Which trials a sweep consists of: target × method × source × configuration × seed, each with an id of its own."""
+"""Which trials a sweep consists of: target × method × source × configuration × seed, each with an id of its own.
+
+Two rungs. On the first, every configuration of a method gets a part of the budget, and only the best of them goes on:
+the rule looks at complete rungs alone, never at what came first. On the second, it gets the whole budget with several
+seeds, each with another fold held out. A method with one configuration begins there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from xtlray.errors import RequestError
 from xtlray.nn.members import Head
 from xtlray.nn.nets import resolve_net
 from xtlray.records import TrialRecord
 from xtlray.store import canonical_json
+from xtlray.transfer.budget import folds_to_compare, members_for
 from xtlray.transfer.method import Config, Setting
 from xtlray.transfer.methods import get_method
 from xtlray.transfer.selection import choose_config
-from xtlray.transfer.settings import TransferSettings
+from xtlray.transfer.settings import ENSEMBLE, TransferSettings
 
-FIRST_SEED = 0  # of the trials that choose the configuration
+COMPARE, KEEP = 0, 1  # the rungs
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What a leaderboard row is about: a target, a method, and the source model it starts from, if any."""
+    """What a leaderboard row is about: a target, a method, and the source model it starts from, if any.
+
+    A method that reads several sources side by side has one arm for all of them: `a@1+b@2`.
+    """
 
     target: str
     method: str
     source: str | None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Each source as `name@version`."""
+        return tuple(self.source.split("+")) if self.source else ()
 
     @property
     def slug(self) -> str:
@@ -46,15 +59,25 @@ class TrialSpec:
     data_hash: str
     config: Config
     seed: int
+    rung: int = KEEP
 
     @property
     def id(self) -> str:
         digest = hashlib.sha256(canonical_json(asdict(self))).hexdigest()[:8]
-        return f"{self.arm.target.replace('/', '.')}--{self.arm.method}--{digest}-s{self.seed}"
+        return f"{self.arm.target.replace('/', '.')}--{self.arm.method}--{digest}-r{self.rung}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What planning knows of a target: its data hash, rows that may be trained on, and whether a few reach far."""
+
+    data_hash: str
+    rows: int
+    long_tailed: bool = False
 
 
 def arms_of(settings: TransferSettings, targets: Iterable[str], sources: Iterable[str]) -> list[Arm]:
-    """All arms of a job, each once, in the order of its file.
+    """All arms of a job that have trials, each once, in the order of its file.
 
     Args:
         settings: the job.
@@ -62,20 +85,28 @@ def arms_of(settings: TransferSettings, targets: Iterable[str], sources: Iterabl
         sources: models as `name@version`.
 
     Raises:
-        RequestError: a method needs a source and there is none; an unknown method.
+        RequestError: a method needs a source and there is none; an unknown method; an ensemble of nothing.
     """
     sources = list(sources)
+    names = settings.trial_methods
+    if not names:
+        raise RequestError("An ensemble needs other methods to choose from", got=ENSEMBLE, fix="add tl-finetune")
     arms = []
     for target in targets:
-        for name in settings.methods:
-            needs = get_method(name).needs_source
-            if needs and not sources:
+        for name in names:
+            method = get_method(name)
+            if method.needs_source and not sources:
                 raise RequestError(
                     f"The method {name} needs a source model",
                     got="no source",
                     fix="name one, such as source: oqmd-elemnet, or leave the method out",
                 )
-            arms += [Arm(target, name, source) for source in (sources if needs else [None])]
+            if not method.needs_source:
+                arms.append(Arm(target, name, None))
+            elif method.joins_sources:
+                arms.append(Arm(target, name, "+".join(sources)))
+            else:
+                arms += [Arm(target, name, source) for source in sources]
     return list(dict.fromkeys(arms))
 
 
@@ -93,56 +124,65 @@ def head_for(heads: Sequence[Head], unit: str | None) -> str | None:
 def configs_of(
     arm: Arm,
     settings: TransferSettings,
-    rows: int,
-    source_nets: Mapping[str, dict[str, Any]],
+    facts: Facts,
+    source_nets: Mapping[str, Config],
     head: str | None = None,
 ) -> list[Config]:
-    """The configurations that an arm's method tries on a target with this many training rows."""
-    source_net = source_nets[arm.source] if arm.source else None
-    net, regressors = resolve_net(settings.net), settings.regressors_for(rows)
-    return get_method(arm.method).search(Setting(settings.effort, rows, net, source_net, head, regressors))
+    """The configurations that an arm's method tries on a target."""
+    nets = tuple(source_nets[source] for source in arm.sources)
+    regressors = settings.regressors_for(facts.rows)
+    setting = Setting(settings.effort, facts.rows, resolve_net(settings.net), nets, head, regressors, facts.long_tailed)
+    return get_method(arm.method).search(setting)
 
 
 def first_trials(
     arms: Iterable[Arm],
     settings: TransferSettings,
-    rows: Mapping[str, int],
-    hashes: Mapping[str, str],
-    source_nets: Mapping[str, dict[str, Any]],
+    facts: Mapping[str, Facts],
+    source_nets: Mapping[str, Config],
     heads: Mapping[Arm, str | None] | None = None,
 ) -> list[TrialSpec]:
-    """Every configuration once, with the first seed: what the choice of configurations is made from.
+    """The first rung of arms that have a choice, and all trials of those that have none.
 
     Targets with more rows come first, so that no long trial is left for the end.
 
     Args:
         arms: of the job.
         settings: the job.
-        rows: of training, by target.
-        hashes: of the data, by target.
+        facts: by target.
         source_nets: descriptions of nets by `name@version`.
         heads: where an arm's source answers for several properties, the one to start from.
     """
     heads = heads or {}
-    ordered = sorted(arms, key=lambda arm: -rows[arm.target])
-    return [
-        TrialSpec(arm, hashes[arm.target], config, FIRST_SEED)
-        for arm in ordered
-        for config in configs_of(arm, settings, rows[arm.target], source_nets, heads.get(arm))
-    ]
+    trials: list[TrialSpec] = []
+    for arm in sorted(arms, key=lambda arm: -facts[arm.target].rows):
+        known = facts[arm.target]
+        configs = configs_of(arm, settings, known, source_nets, heads.get(arm))
+        members = members_for(settings.effort, known.rows, settings.seeds)
+        if len(configs) == 1:
+            trials += [TrialSpec(arm, known.data_hash, configs[0], seed) for seed in range(members)]
+            continue
+        seeds = range(folds_to_compare(known.rows, members))
+        trials += [TrialSpec(arm, known.data_hash, config, seed, COMPARE) for config in configs for seed in seeds]
+    return trials
 
 
 def further_trials(
-    first: Iterable[TrialSpec], settings: TransferSettings, records: Mapping[str, TrialRecord]
+    first: Iterable[TrialSpec],
+    settings: TransferSettings,
+    facts: Mapping[str, Facts],
+    records: Mapping[str, TrialRecord],
 ) -> list[TrialSpec]:
-    """The other seeds of each arm's chosen configuration."""
+    """The second rung of each arm that had a choice: its best configuration, all seeds."""
     trials = []
     for arm, specs in group_by_arm(first).items():
-        chosen = choose_config([records[spec.id] for spec in specs if spec.id in records])
-        if chosen is None or not get_method(arm.method).seeded:
+        compared = [spec for spec in specs if spec.rung == COMPARE]
+        chosen = choose_config([records[spec.id] for spec in compared if spec.id in records])
+        if chosen is None:
             continue
-        hashed = specs[0].data_hash
-        trials += [TrialSpec(arm, hashed, chosen, seed) for seed in range(FIRST_SEED + 1, settings.seeds)]
+        known = facts[arm.target]
+        seeds = range(members_for(settings.effort, known.rows, settings.seeds))
+        trials += [TrialSpec(arm, known.data_hash, chosen, seed) for seed in seeds]
     return trials
 
 
@@ -154,7 +194,11 @@ def group_by_arm(specs: Iterable[TrialSpec]) -> dict[Arm, list[TrialSpec]]:
     return grouped
 
 
-def most_trials(first: Iterable[TrialSpec], settings: TransferSettings) -> int:
+def most_trials(first: Iterable[TrialSpec], settings: TransferSettings, facts: Mapping[str, Facts]) -> int:
     """How many trials the whole sweep has if none fails."""
-    grouped = group_by_arm(first)
-    return sum(len(specs) + (settings.seeds - 1) * get_method(arm.method).seeded for arm, specs in grouped.items())
+    total = 0
+    for arm, specs in group_by_arm(first).items():
+        total += len(specs)
+        if specs[0].rung == COMPARE:
+            total += members_for(settings.effort, facts[arm.target].rows, settings.seeds)
+    return total

@@ -38,6 +38,7 @@ from xtlray.training.metrics import mae
 Array = NDArray[np.float64]
 # Trees of forests end in leaves of two rows at least, for the size of the file.
 LEAF = 2
+_HELD_OUT = 0.15  # of the training rows, to choose a point of a grid
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Regressor:
 
     Attributes:
         make: settings and a seed → an unfitted estimator.
-        grid: settings to try, each against the others; the one with the lowest validation error stays.
-        seeded: whether the seed changes its outcome.
+        grid: cheap settings, chosen inside a fit by rows that are held out of its training rows for that.
         scaled: whether it wants standardised columns, and standardised targets.
+        variants: settings that are a configuration each.
     """
 
     make: Callable[[dict[str, Any], int], Any]
     grid: Mapping[str, Sequence[Any]]
-    seeded: bool = False
     scaled: bool = False
+    variants: Sequence[Mapping[str, Any]] = ({},)
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """Each point of the grid."""
@@ -82,36 +83,35 @@ def _bagging(settings: dict[str, Any], seed: int) -> Any:
 _PENALTIES = tuple(float(a) for a in np.logspace(-2, 5, 15))
 _SHRINKAGES = tuple(float(a) for a in np.logspace(-4, 0, 5))
 REGRESSORS: dict[str, Regressor] = {
-    "linear": Regressor(_plain(LinearRegression), {}, scaled=True),
-    "ridge": Regressor(_plain(Ridge), {"alpha": _PENALTIES}, scaled=True),
-    "lasso": Regressor(_plain(Lasso, max_iter=2000), {"alpha": _SHRINKAGES}, scaled=True),
-    "elastic_net": Regressor(_plain(ElasticNet, max_iter=2000), {"alpha": _SHRINKAGES}, scaled=True),
-    "sgd": Regressor(
-        _seeded(SGDRegressor, loss="epsilon_insensitive", epsilon=0.0), {"alpha": (1e-4, 1e-2)}, True, True
-    ),
+    "linear": Regressor(_plain(LinearRegression), {}, True),
+    "ridge": Regressor(_plain(Ridge), {"alpha": _PENALTIES}, True),
+    "lasso": Regressor(_plain(Lasso, max_iter=2000), {"alpha": _SHRINKAGES}, True),
+    "elastic_net": Regressor(_plain(ElasticNet, max_iter=2000), {"alpha": _SHRINKAGES}, True),
+    "sgd": Regressor(_seeded(SGDRegressor, loss="epsilon_insensitive", epsilon=0.0), {"alpha": (1e-4, 1e-2)}, True),
     # Brute: with a search tree its file would hold types of its own.
     "k_neighbours": Regressor(
-        _plain(KNeighborsRegressor, algorithm="brute", weights="distance"),
-        {"n_neighbors": (3, 5, 10)},
-        scaled=True,
+        _plain(KNeighborsRegressor, algorithm="brute", weights="distance"), {"n_neighbors": (3, 5, 10)}, True
     ),
-    "svr": Regressor(_plain(SVR, cache_size=500), {"C": (1.0, 10.0, 100.0), "epsilon": (0.02,)}, scaled=True),
-    "decision_tree": Regressor(_seeded(DecisionTreeRegressor), {"min_samples_leaf": (2, 5, 20)}, True),
+    "svr": Regressor(_plain(SVR, cache_size=500, epsilon=0.02), {}, True, ({"C": 10.0}, {"C": 1.0}, {"C": 100.0})),
+    "decision_tree": Regressor(_seeded(DecisionTreeRegressor), {"min_samples_leaf": (2, 5, 20)}),
     "extra_trees": Regressor(
-        _seeded(ExtraTreesRegressor, n_estimators=100, min_samples_leaf=LEAF), {"max_features": (0.33, 1.0)}, True
+        _seeded(ExtraTreesRegressor, n_estimators=100, min_samples_leaf=LEAF),
+        {},
+        variants=({"max_features": 0.33}, {"max_features": 1.0}),
     ),
     "random_forest": Regressor(
-        _seeded(RandomForestRegressor, n_estimators=100, min_samples_leaf=LEAF), {"max_features": (0.33,)}, True
+        _seeded(RandomForestRegressor, n_estimators=100, min_samples_leaf=LEAF), {}, variants=({"max_features": 0.33},)
     ),
-    "bagging": Regressor(_bagging, {"max_features": (0.5,)}, True),
-    "ada_boost": Regressor(_ada_boost, {"max_depth": (6, 12)}, True),
+    "bagging": Regressor(_bagging, {}, variants=({"max_features": 0.5},)),
+    "ada_boost": Regressor(_ada_boost, {}, variants=({"max_depth": 12}, {"max_depth": 6})),
     "gradient_boosting": Regressor(
-        _seeded(HistGradientBoostingRegressor, loss="absolute_error", max_iter=300, early_stopping=False),
-        {"learning_rate": (0.05, 0.1)},
-        True,
+        _seeded(HistGradientBoostingRegressor, loss="absolute_error", max_features=0.3, early_stopping=False),
+        {},
+        variants=({"learning_rate": 0.1, "max_iter": 250}, {"learning_rate": 0.05, "max_iter": 500}),
     ),
 }
 NAMES = tuple(REGRESSORS)
+TREES = ("decision_tree", "extra_trees", "random_forest", "bagging", "ada_boost", "gradient_boosting")
 
 
 def get_regressor(name: str) -> Regressor:
@@ -122,36 +122,46 @@ def get_regressor(name: str) -> Regressor:
 
 
 def search(
-    name: str,
-    h_train_BH: NDArray[np.float32],
-    y_train_B: Array,
-    h_val_BH: NDArray[np.float32],
-    y_val_B: Array,
-    seed: int,
+    name: str, variant: Mapping[str, Any], h_BH: NDArray[np.float32], y_B: Array, seed: int
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """Fit each point of a regressor's grid on the training rows; the one with the lowest validation MAE.
+    """Fit a regressor. The point of its grid is the one that is best on a part of these rows, held out of the others.
+
+    Args:
+        name: of the regressor.
+        variant: settings beside the grid.
+        h_BH: features of the training rows.
+        y_B: what to learn.
+        seed: of the regressor and of the part that is held out.
 
     Returns:
-        The fitted estimator, and what was tried, as plain data.
+        The estimator, fitted on all rows, and what was tried, as plain data.
+
+    Raises:
+        FloatingPointError: no point of the grid has an error that is a number.
     """
     entry = get_regressor(name)
-    best: tuple[float, Any] | None = None
-    tried = []
-    for settings in entry.settings():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # one that has not converged has its validation error
-            estimator = _fitted(entry, settings, seed, h_train_BH, y_train_B)
-        error = mae(y_val_B, estimator.predict(h_val_BH))
-        tried.append({**settings, "val_mae": error if error is not None and np.isfinite(error) else None})
-        if error is not None and np.isfinite(error) and (best is None or error < best[0]):
-            best = (error, estimator)
-    if best is None:
-        raise FloatingPointError(f"no setting of {name} has a validation error that is a number")
-    return best[1], tried
+    points = list(entry.settings())
+    tried: list[dict[str, Any]] = []
+    if len(points) > 1 and len(y_B) > 1:
+        order = np.random.default_rng(seed).permutation(len(y_B))
+        held = order[: max(1, int(_HELD_OUT * len(y_B)))]
+        rest = np.setdiff1d(order, held)
+        for point in points:
+            estimator = _fitted(entry, {**variant, **point}, seed, h_BH[rest], y_B[rest])
+            error = mae(y_B[held], estimator.predict(h_BH[held]))
+            tried.append({**point, "held_out_mae": error if error is not None and np.isfinite(error) else None})
+        errors = [point["held_out_mae"] for point in tried]
+        if all(error is None for error in errors):
+            raise FloatingPointError(f"no setting of {name} has an error that is a number")
+        best = min(range(len(points)), key=lambda i: (errors[i] is None, errors[i] or 0.0))
+        points = [points[best]]
+    return _fitted(entry, {**variant, **points[0]}, seed, h_BH, y_B), tried
 
 
 def _fitted(entry: Regressor, settings: dict[str, Any], seed: int, h_BH: NDArray[np.float32], y_B: Array) -> Any:
     estimator = entry.make(settings, seed)
     if entry.scaled:
         estimator = TransformedTargetRegressor(make_pipeline(StandardScaler(), estimator), transformer=StandardScaler())
-    return estimator.fit(h_BH, y_B)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one that has not converged has its validation error
+        return estimator.fit(h_BH, y_B)

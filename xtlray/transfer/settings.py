@@ -20,21 +20,17 @@ METHOD_NAMES = (
     "tl-finetune",
     "tl-modfinetune",
     "tl-freeze",
+    "tl-ml-mixed",
+    "tl-dl-mixed",
+    "ensemble",  # has no trials of its own: an average over those of the others
 )
-DEFAULT_METHODS = ("base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr")
-# Most training rows on which an effort tries a regressor. SVR's time grows with the square of the rows; how long the
-# others take on many rows is not measured yet.
+ENSEMBLE = "ensemble"
+DEFAULT_METHODS = ("base", "sc-ml-pa", "tl-ml-mixed", "tl-finetune", "tl-modfinetune", ENSEMBLE)
+# Most training rows on which an effort tries a regressor, the likeliest first. SVR's time grows with the square of the
+# rows; a forest's file, with the rows.
 REGRESSORS: dict[Effort, dict[str, int | Literal["all"]]] = {
-    "quick": {"ridge": "all", "extra_trees": 5_000, "gradient_boosting": 5_000},
-    "standard": {
-        "ridge": "all",
-        "lasso": 5_000,
-        "k_neighbours": "all",
-        "svr": 3_000,
-        "extra_trees": "all",
-        "random_forest": 10_000,
-        "gradient_boosting": "all",
-    },
+    "quick": {"gradient_boosting": "all", "ridge": 2_000},
+    "standard": {"gradient_boosting": "all", "extra_trees": 15_000, "svr": 3_000, "ridge": "all"},
     "full": {
         "linear": "all",
         "ridge": "all",
@@ -70,7 +66,11 @@ class TransferSettings(Settings):
         DEFAULT_METHODS, min_length=1, description="how to model them: " + ", ".join(METHOD_NAMES)
     )
     net: str | dict[str, Any] = Field("elemnet", description="net of the methods that start from scratch")
-    seeds: PositiveInt = Field(3, description="how many seeds of the chosen configuration are averaged")
+    seeds: PositiveInt | None = Field(
+        None,
+        description="how many seeds of the chosen configuration are averaged, each with another fold held out; by "
+        "default 2, 3 or 5 by effort, and more where rows are few",
+    )
     effort: Effort = Field("quick", description="how many configurations are tried and how long each trains")
     regressors: dict[Effort, dict[str, PositiveInt | Literal["all"]]] = Field(
         REGRESSORS,
@@ -84,6 +84,11 @@ class TransferSettings(Settings):
     gpus_per_trial: float = Field(
         0, ge=0, description="share of a GPU of a trial: 0.25 puts four on one", json_schema_extra=resource()
     )
+
+    @property
+    def trial_methods(self) -> tuple[str, ...]:
+        """The methods that have trials; an ensemble averages what theirs left."""
+        return tuple(name for name in self.methods if name != ENSEMBLE)
 
     def regressors_for(self, rows: int) -> tuple[str, ...]:
         """The regressors to try on a target with this many training rows; one at least."""

@@ -21,7 +21,7 @@ from xtlray.nn.members import NetMember
 from xtlray.records import TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.plan import TrialSpec
-from xtlray.transfer.task import Task
+from xtlray.transfer.task import Pool
 from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
 
 log = logging.getLogger("xtlray.transfer")
@@ -37,7 +37,7 @@ class TrialActor(tune.Trainable):
         config: dict[str, Any],
         sweep: Sweep | None = None,
         specs: Mapping[str, TrialSpec] | None = None,
-        tasks: Mapping[str, Task] | None = None,
+        tasks: Mapping[str, Pool] | None = None,
         sources: Mapping[str, NetMember] | None = None,
         threads: int = 1,
     ) -> None:
@@ -60,8 +60,8 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        task = self.tasks[self.spec.arm.target]
-        record = run_trial(self.store, self.sweep, self.spec, task, self.sources)
+        pool = self.tasks[self.spec.arm.target]
+        record = run_trial(self.store, self.sweep, self.spec, pool, self.sources)
         return {"done": True, "status": record.status, "val_mae": record.val_mae}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def run_trials(
     store: Store,
     sweep: Sweep,
     specs: Iterable[TrialSpec],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Pool],
     sources: Mapping[str, NetMember],
     *,
     stage: str,
@@ -171,7 +171,7 @@ def _tune(
     store: Store,
     sweep: Sweep,
     todo: list[TrialSpec],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Pool],
     sources: Mapping[str, NetMember],
     stage: str,
     share: tuple[float, float],

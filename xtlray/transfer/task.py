@@ -1,63 +1,176 @@
-"""What a trial sees of a target: training and validation rows. Test rows are not in it, so nothing can peek.
+"""What trials see of a target: rows to train on, cut into folds, and inputs of its test rows without their values.
 
-Shape suffixes: B rows, X columns of the input: the elemental fractions, and behind them the physical attributes where
-they are wanted.
+Shape suffixes: B rows (of training and validation together, T of testing), X columns of the input: the elemental
+fractions, and behind them the physical attributes where they are wanted; H columns of features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xtlray.chem.formula import Compositions, composition_keys
 from xtlray.chem.fractions import ELEMNET_ELEMENTS
 from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
+from xtlray.nn.features import Features
 from xtlray.nn.scaler import TargetScaler
+from xtlray.nn.warp import WarpKind
 
 Array = NDArray[np.float64]
+FOLDS = 10
+_SEED = b"xtlray folds 1"
+_REMEMBERED_BYTES = 256 << 20  # of features, in each process
 
 
 @dataclass(frozen=True)
-class Task:
-    """One target: inputs float32 B × X, targets float64 B in the property's unit.
+class Pool:
+    """The rows of a target that may be trained on, each in one fold; all rows of a composition are in the same.
 
-    `skipped` counts rows, per split, with an element that the encoder cannot hold; `fractions` the columns of the
-    input that are elemental fractions.
+    Fold 0 is the validation side of the dataset's split; the others divide its training side.
+
+    Attributes:
+        target: the dataset's name.
+        data_hash: of the dataset.
+        split_id: of its split.
+        x_BX: inputs, float32.
+        y_B: targets in the property's unit.
+        fold_B: uint8.
+        x_test_TX: inputs of the test rows. Their values are nowhere in here.
+        skipped: rows, per split, with an element that the encoder cannot hold.
+        fractions: how many columns of the input are elemental fractions.
     """
 
     target: str
     data_hash: str
     split_id: str
-    x_train_BX: NDArray[np.float32]
-    y_train_B: Array
-    x_val_BX: NDArray[np.float32]
-    y_val_B: Array
-    skipped: dict[str, int]
+    x_BX: NDArray[np.float32]
+    y_B: Array
+    fold_B: NDArray[np.uint8]
+    x_test_TX: NDArray[np.float32]
+    skipped: dict[str, int] = field(default_factory=dict)
     fractions: int = len(ELEMNET_ELEMENTS)
 
+    @cached_property
+    def folds(self) -> int:
+        """How many there are: ten, or fewer where there are fewer compositions."""
+        return int(self.fold_B.max()) + 1
+
+    @cached_property
+    def tasks(self) -> dict[int, Task]:
+        """What trials fit, by the fold that is held out."""
+        return {fold: Task(self, fold) for fold in range(self.folds)}
+
+    def task(self, seed: int) -> Task:
+        """The task of a seed: seeds go round the folds."""
+        return self.tasks[seed % self.folds]
+
+
+class Task:
+    """A target with one fold held out: inputs float32 B × X, targets float64 B in the property's unit."""
+
+    def __init__(self, pool: Pool, fold: int) -> None:
+        self.pool, self.fold = pool, fold
+        self.train_B = np.flatnonzero(pool.fold_B != fold)
+        self.val_B = np.flatnonzero(pool.fold_B == fold)
+
     @property
-    def scaler(self) -> TargetScaler:
+    def fractions(self) -> int:
+        return self.pool.fractions
+
+    @property
+    def x_train_BX(self) -> NDArray[np.float32]:
+        return self.pool.x_BX[self.train_B]
+
+    @property
+    def x_val_BX(self) -> NDArray[np.float32]:
+        return self.pool.x_BX[self.val_B]
+
+    @property
+    def y_train_B(self) -> Array:
+        return self.pool.y_B[self.train_B]
+
+    @property
+    def y_val_B(self) -> Array:
+        return self.pool.y_B[self.val_B]
+
+    def scaler(self, warp: WarpKind | None = None) -> TargetScaler:
         """Fitted on the training rows."""
-        return TargetScaler.fit(self.y_train_B[:, np.newaxis])
+        return TargetScaler.fit_warped(warp, self.y_train_B)
+
+    def columns(self, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Features of the training and of the validation rows, B × H.
+
+        Those of the last few pools are remembered: a source answers for a row once in a process, not in each trial.
+        """
+        h_BH = _remembered(self.pool, features)
+        return h_BH[self.train_B], h_BH[self.val_B]
+
+    def part(self, rows: int, seed: int) -> Task:
+        """The same task with at most so many training rows, drawn by the seed."""
+        smaller = Task(self.pool, self.fold)
+        if len(self.train_B) > rows:
+            drawn = np.random.default_rng(seed).choice(len(self.train_B), rows, replace=False)
+            smaller.train_B = self.train_B[np.sort(drawn)]
+        return smaller
 
 
-def make_task(dataset: Dataset, encoder: InputEncoder) -> Task:
-    """The task of a dataset. Raises `WorkError` where no row to train on or to validate on can be encoded."""
-    arrays, skipped = {}, {}
-    for split in ("train", "val"):
+_memory: OrderedDict[tuple[object, ...], tuple[Pool, Features, NDArray[np.float32]]] = OrderedDict()
+
+
+def _remembered(pool: Pool, features: Features) -> NDArray[np.float32]:
+    key = (id(pool), features.blocks, *(id(source) for source in features.sources))
+    if key not in _memory:
+        # What the key's ids speak of is kept beside it, so that no other object can have them.
+        _memory[key] = (pool, features, features.of(pool.x_BX))
+        while len(_memory) > 1 and sum(h_BH.nbytes for _, _, h_BH in _memory.values()) > _REMEMBERED_BYTES:
+            _memory.popitem(last=False)
+    _memory.move_to_end(key)
+    return _memory[key][2]
+
+
+def make_pool(dataset: Dataset, encoder: InputEncoder) -> Pool:
+    """The pool of a dataset. Raises `WorkError` where no row to train on or to validate on can be encoded."""
+    x, y, compositions, skipped = {}, {}, {}, {}
+    for split in ("train", "val", "test"):
         rows = dataset.rows(split)
         x_BX, kept, skipped[split] = rows.encode(encoder.fractions)
-        if not len(x_BX):
+        if not len(x_BX) and split != "test":
             raise WorkError(
                 f"The target has no {split} rows that the net's input can hold",
                 got=f"{dataset.card.name}: {skipped[split]} rows with other elements",
                 allowed="at least one row of the 86 elements of ElemNet",
             )
-        arrays[split] = encoder.widen(x_BX, rows, kept), rows.y_B[kept]
-    (x_train, y_train), (x_val, y_val) = arrays["train"], arrays["val"]
+        x[split] = encoder.widen(x_BX, rows, kept)
+        if split != "test":
+            y[split], compositions[split] = rows.y_B[kept], rows.compositions.take(kept)
     card = dataset.card
-    width = len(encoder.fractions.elements)
-    return Task(card.name, card.data_hash, card.split_id, x_train, y_train, x_val, y_val, skipped, width)
+    fold_B = np.concatenate([folds_of(compositions["train"]) + 1, np.zeros(len(y["val"]), int)])
+    return Pool(
+        card.name,
+        card.data_hash,
+        card.split_id,
+        np.concatenate([x["train"], x["val"]]),
+        np.concatenate([y["train"], y["val"]]),
+        fold_B.astype(np.uint8),
+        x["test"],
+        skipped,
+        len(encoder.fractions.elements),
+    )
+
+
+def folds_of(compositions: Compositions, folds: int = FOLDS - 1) -> NDArray[np.int64]:
+    """A fold from 0 for each row, by its composition alone, none of them empty: fewer where compositions are few.
+
+    Compositions are dealt out in the order of a hash, so that folds differ by one composition at most.
+    """
+    keys = composition_keys(compositions)
+    distinct = sorted(set(keys), key=lambda key: blake2b(key, key=_SEED, digest_size=8).digest())
+    dealt = {key: i % min(folds, len(distinct)) for i, key in enumerate(distinct)}
+    return np.array([dealt[key] for key in keys], np.int64)

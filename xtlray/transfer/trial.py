@@ -1,4 +1,4 @@
-"""One trial: fit, score on validation rows, leave one record in the store, created once, whatever happened."""
+"""One trial: fit, score on the held-out fold, leave one record in the store, created once, whatever happened."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from xtlray.errors import StoreError, WorkError
 from xtlray.nn.members import NetMember, pack_members
-from xtlray.records import PROTOCOL, TrialRecord
+from xtlray.nn.tensors import pack_tensors
+from xtlray.records import OUT_OF_FOLD, TrialRecord
 from xtlray.store import Store
 from xtlray.training.metrics import mae, rmse
+from xtlray.transfer.budget import first_rung, rows_of_first_rung
+from xtlray.transfer.method import Fitted
 from xtlray.transfer.methods import get_method
-from xtlray.transfer.plan import TrialSpec
-from xtlray.transfer.task import Task
+from xtlray.transfer.plan import KEEP, TrialSpec
+from xtlray.transfer.task import Pool, Task
 
 log = logging.getLogger("xtlray.transfer")
 
@@ -46,7 +51,7 @@ def read_record(store: Store, sweep: Sweep, trial: str) -> TrialRecord | None:
     return TrialRecord.read(store.get_json(key), key) if store.exists(key) else None
 
 
-def run_trial(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> TrialRecord:
+def run_trial(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]) -> TrialRecord:
     """Run a trial and leave its record. One that has its record already is not run again.
 
     A trial that raises is a record too, with its error: one bad trial must not end a sweep of thousands.
@@ -56,17 +61,18 @@ def run_trial(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: 
         return done
     started = time.perf_counter()
     try:
-        outcome = _fit(store, sweep, spec, task, sources)
+        outcome = _outcome(store, sweep, spec, pool, sources)
     except StoreError:
         raise  # the store's trouble, not the trial's: it leaves no record, and the run can be given again
     except Exception as error:
         log.warning("trial %s failed: %s", spec.id, error)
         outcome = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-    return leave_record(store, sweep, spec, task, {**outcome, "seconds": time.perf_counter() - started})
+    return leave_record(store, sweep, spec, pool, {**outcome, "seconds": time.perf_counter() - started})
 
 
-def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, outcome: dict[str, Any]) -> TrialRecord:
+def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, outcome: dict[str, Any]) -> TrialRecord:
     """Create the record; where another driver was faster, its record is the one that counts."""
+    task = pool.task(spec.seed)
     record = TrialRecord(
         trial=spec.id,
         run=sweep.run,
@@ -76,10 +82,12 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, outcom
         source=spec.arm.source,
         config=spec.config,
         seed=spec.seed,
-        protocol=PROTOCOL,
-        split_id=task.split_id,
-        rows_train=len(task.y_train_B),
-        rows_val=len(task.y_val_B),
+        rung=spec.rung,
+        fold=task.fold,
+        protocol=OUT_OF_FOLD,
+        split_id=pool.split_id,
+        rows_train=len(task.train_B),
+        rows_val=len(task.val_B),
         commit=sweep.commit,
         versions=sweep.versions,
         **outcome,
@@ -88,29 +96,49 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, outcom
     return record if store.create_json(key, record.as_json()) else TrialRecord.read(store.get_json(key), key)
 
 
-def _fit(store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> dict[str, Any]:
-    source = sources[spec.arm.source] if spec.arm.source else None
-    fitted = get_method(spec.arm.method).fit(task, source, spec.config, spec.seed)
+def fit_spec(spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> Fitted:
+    """What the trial's method makes of the task, with the budget of its rung."""
+    config, part = spec.config, task
+    if spec.rung != KEEP:
+        config, part = first_rung(config), task.part(rows_of_first_rung(config, len(task.train_B)), spec.seed)
+    nets = [sources[name] for name in spec.arm.sources]
+    return get_method(spec.arm.method).fit(part, nets, config, spec.seed)
+
+
+def _outcome(
+    store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]
+) -> dict[str, Any]:
+    task = pool.task(spec.seed)
+    fitted = fit_spec(spec, task, sources)
     predicted_B = fitted.member.predict(task.x_val_BX)
     val_mae, val_rmse = mae(task.y_val_B, predicted_B), rmse(task.y_val_B, predicted_B)
     if val_mae is None or val_rmse is None or not math.isfinite(val_mae + val_rmse):
         raise WorkError("The trial's validation error is not a number", got=str(val_mae), fix="try a lower lr")
+    outcome = {"status": "ok", "val_mae": val_mae, "val_rmse": val_rmse, "history": fitted.history}
+    if spec.rung != KEEP:
+        return outcome
     (member,), files = pack_members([fitted.member])
+    answers = {"fold": torch.from_numpy(predicted_B), "test": torch.zeros(0, dtype=torch.float64)}
+    rate = None
+    if len(pool.x_test_TX):
+        started = time.perf_counter()
+        answers["test"] = torch.from_numpy(fitted.member.predict(pool.x_test_TX))
+        rate = len(pool.x_test_TX) / (time.perf_counter() - started)
     return {
-        "status": "ok",
-        "val_mae": val_mae,
-        "val_rmse": val_rmse,
+        **outcome,
+        "predictions": keep_file(store, sweep, "answers.safetensors", pack_tensors(answers)),
+        "rows_per_s": rate,
         "member": member,
         "files": {name: keep_file(store, sweep, name, data) for name, data in files.items()},
-        "history": fitted.history,
     }
 
 
 def keep_file(store: Store, sweep: Sweep, name: str, data: bytes) -> str:
-    """Keep a member's file under the hash of its content; returns its key.
+    """Keep a file of a trial under the hash of its content, once; returns its key.
 
     A trial that was cut off before its record, and is run again, may leave other bytes: the record names its own.
     """
     key = f"{sweep.folder}/members/{hashlib.sha256(data).hexdigest()}-{name}"
-    store.create(key, data)
+    if not store.exists(key):  # many trials share the file of a source
+        store.create(key, data)
     return key

@@ -1,4 +1,4 @@
-"""The methods by name, as in Table 1 of Gupta et al., Nat. Commun. 12, 6595 (2021): one file and one entry each."""
+"""The methods by name: one file and one entry each. The first ten are those of Table 1 of Gupta et al. (2021)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from xtlray.transfer.methods import (
     sc_ml_ef,
     sc_ml_pa,
     tl_dl_featextr,
+    tl_dl_mixed,
     tl_finetune,
     tl_freeze,
     tl_ml_featextr,
+    tl_ml_mixed,
     tl_modfinetune,
 )
 
@@ -32,6 +34,8 @@ METHODS: dict[str, Method] = {
         tl_finetune,
         tl_modfinetune,
         tl_freeze,
+        tl_ml_mixed,
+        tl_dl_mixed,
     )
 }
 

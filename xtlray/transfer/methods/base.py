@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.members import ConstantMember, NetMember
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.task import Task
@@ -12,9 +14,9 @@ def search(setting: Setting) -> list[Config]:
     return [{}]
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """The mean, in the target's unit."""
     return Fitted(ConstantMember(float(task.y_train_B.mean())))
 
 
-METHOD = Method("base", "mean of the training targets", needs_source=False, seeded=False, search=search, fit=fit)
+METHOD = Method("base", "mean of the training targets", needs_source=False, search=search, fit=fit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.members import NetMember
 from xtlray.nn.nets import build_net
 from xtlray.transfer.method import Config, Fitted, Method, Setting
@@ -14,10 +16,10 @@ def search(setting: Setting) -> list[Config]:
     return [{"net": setting.net, **config} for config in net_configs(setting)]
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Train all weights from their initial values."""
     net = build_net(config["net"], task.fractions, 1, seed)
     return fit_on_fractions(config["net"], net, task, config, seed)
 
 
-METHOD = Method("sc-dl-ef", "net from scratch on elemental fractions", False, True, search, fit)
+METHOD = Method("sc-dl-ef", "net from scratch on elemental fractions", False, search, fit)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import NetMember
-from xtlray.transfer.headfit import fit_head
+from xtlray.transfer.headfit import fit_head, head_configs
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
     """The regressors of the job's effort."""
-    return [{"regressor": name} for name in setting.regressors]
+    return head_configs(setting)
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Fit one of them."""
-    return fit_head(Features((Block("fractions"),), (), task.fractions), task, config["regressor"], seed)
+    return fit_head(Features((Block("fractions"),), (), task.fractions), task, config, seed)
 
 
-METHOD = Method("sc-ml-ef", "regressors on elemental fractions", False, False, search, fit)
+METHOD = Method("sc-ml-ef", "regressors on elemental fractions", False, search, fit)

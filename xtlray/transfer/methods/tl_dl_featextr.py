@@ -1,25 +1,31 @@
-"""`tl-dl-featextr`: a net on the activations of a layer of the source net, kept as it is; the layer is searched."""
+"""`tl-dl-featextr`: a net on the activations of a layer of the source net, which stays as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import NetMember
-from xtlray.transfer.headfit import layers_to_try
+from xtlray.nn.nets import hidden_layers
+from xtlray.transfer.headfit import layers_in_turn
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.netfit import FEATURE_NET, fit_on_features, net_configs
 from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
-    """The layers of the job's effort, each with the learning rates of a net from scratch."""
-    layers = layers_to_try(METHOD.name, setting)
-    return [{"net": FEATURE_NET, "layer": layer, **config} for layer in layers for config in net_configs(setting)]
+    """As many as a net from scratch has, each on one layer; the layers go round."""
+    layers = layers_in_turn(hidden_layers(setting.source_nets[0]))
+    return [
+        {"net": FEATURE_NET, **config, "layer": layers[i % len(layers)]}
+        for i, config in enumerate(net_configs(setting))
+    ]
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Train a fresh net on one layer, each column standardised."""
     block = Block("activations", config["layer"])
-    return fit_on_features(Features((block,), (METHOD.source(source),), task.fractions), task, config, seed)
+    return fit_on_features(Features((block,), (METHOD.source(sources),), task.fractions), task, config, seed)
 
 
-METHOD = Method("tl-dl-featextr", "net on the source's activations", True, True, search, fit)
+METHOD = Method("tl-dl-featextr", "net on the source's activations", True, search, fit)

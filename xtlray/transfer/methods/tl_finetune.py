@@ -6,6 +6,7 @@ A source with several outputs keeps one: the configuration names its property as
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from xtlray.errors import unknown
 from xtlray.nn.members import NetMember
@@ -15,14 +16,14 @@ from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
-    """The same search as the net from scratch has: equal effort on both sides."""
+    """As many as the net from scratch has: equal effort on both sides."""
     head = {"head": setting.head} if setting.head else {}
-    return [{**config, **head} for config in net_configs(setting)]
+    return [{**config, **head} for config in net_configs(setting, carried=True)]
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Train all weights from the source's."""
-    origin = METHOD.source(source)
+    origin = METHOD.source(sources)
     net = copy.deepcopy(origin.net).train()
     if origin.outputs > 1:
         net.keep_outputs([output_of(origin, config.get("head"))])
@@ -37,4 +38,4 @@ def output_of(source: NetMember, head: str | None) -> int:
     return 0 if head is None else names.index(head)
 
 
-METHOD = Method("tl-finetune", "all weights of a source net, fine-tuned", True, True, search, fit)
+METHOD = Method("tl-finetune", "all weights of a source net, fine-tuned", True, search, fit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import NetMember
 from xtlray.transfer.method import Config, Fitted, Method, Setting
@@ -10,16 +12,15 @@ from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
-    """The learning rates of a net from scratch."""
+    """As a net from scratch, all with the same budget."""
     return [{"net": FEATURE_NET, **config} for config in net_configs(setting)]
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
-    """Train a fresh net on the last layer, each column standardised."""
-    net = METHOD.source(source)
-    return fit_on_features(
-        Features((Block("activations", net.net.n_hidden),), (net,), task.fractions), task, config, seed
-    )
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
+    """Train all weights from their initial values, on standardised columns."""
+    net = METHOD.source(sources)
+    features = Features((Block("activations", net.net.n_hidden),), (net,), task.fractions)
+    return fit_on_features(features, task, config, seed)
 
 
-METHOD = Method("tl-freeze", "net on the source's last hidden layer", True, True, search, fit)
+METHOD = Method("tl-freeze", "net on the source's last hidden layer", True, search, fit)

@@ -5,23 +5,24 @@ After Gupta et al., Nat. Commun. 12, 6595 (2021): the source is a fixed feature 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import NetMember
-from xtlray.transfer.headfit import fit_head, layers_to_try
+from xtlray.transfer.headfit import fit_head, layer_configs
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
-    """The layers of the job's effort, each with the regressors of that effort."""
-    layers = layers_to_try(METHOD.name, setting)
-    return [{"layer": layer, "regressor": name} for layer in layers for name in setting.regressors]
+    """As many as the regressors from scratch have; the layers go round."""
+    return layer_configs(setting)
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Fit one of them on one layer."""
     block = Block("activations", config["layer"])
-    return fit_head(Features((block,), (METHOD.source(source),), task.fractions), task, config["regressor"], seed)
+    return fit_head(Features((block,), (METHOD.source(sources),), task.fractions), task, config, seed)
 
 
-METHOD = Method("tl-ml-featextr", "regressors on the source's activations", True, False, search, fit)
+METHOD = Method("tl-ml-featextr", "regressors on the source's activations", True, search, fit)

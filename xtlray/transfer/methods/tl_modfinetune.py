@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
 
@@ -13,13 +14,13 @@ from xtlray.transfer.task import Task
 
 
 def search(setting: Setting) -> list[Config]:
-    """The same search as the net from scratch has: equal effort on both sides."""
-    return net_configs(setting)
+    """As many as the net from scratch has: equal effort on both sides."""
+    return net_configs(setting, carried=True)
 
 
-def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitted:
+def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
     """Train all weights, the last layer's from new initial values."""
-    origin = METHOD.source(source)
+    origin = METHOD.source(sources)
     net = copy.deepcopy(origin.net).train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -27,4 +28,4 @@ def fit(task: Task, source: NetMember | None, config: Config, seed: int) -> Fitt
     return fit_on_fractions(origin.spec, net, task, config, seed)
 
 
-METHOD = Method("tl-modfinetune", "the same with a fresh last layer", True, True, search, fit)
+METHOD = Method("tl-modfinetune", "the same with a fresh last layer", True, search, fit)

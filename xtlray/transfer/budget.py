@@ -1,0 +1,75 @@
+"""How much each level of effort spends on a target: the same for every method, from scratch or carried over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from xtlray.training.loop import steps_per_epoch
+from xtlray.transfer.settings import Effort
+
+Config = dict[str, Any]
+FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
+VERY_FEW_ROWS = 500
+_TRIAL_FOLDS = 3
+_PART = 3  # the first rung has a third of the epochs, or of the rows
+_FEWEST_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an effort spends.
+
+    Attributes:
+        visits: rows × epochs of a net's training, within the bounds of `epochs`.
+        steps: of the optimizer at most: on a small batch a step costs the pass over the weights, whatever the rows.
+        epochs: fewest and most.
+        nets: configurations that a method with a net tries on a target.
+        heads: the same of a method with scikit-learn regressors.
+        seeds: members of a model; each holds out another fold. The second figure is for fewer than `FEW_ROWS` rows, the
+            third for fewer than `VERY_FEW_ROWS`: there a fit costs seconds, and one fold says little.
+    """
+
+    visits: int
+    steps: int
+    epochs: tuple[int, int]
+    nets: int
+    heads: int
+    seeds: tuple[int, int, int]
+
+
+BUDGETS: dict[Effort, Budget] = {
+    "quick": Budget(25_000, 500, (3, 25), 1, 2, (2, 3, 5)),
+    "standard": Budget(90_000, 1_500, (6, 40), 2, 4, (3, 5, 8)),
+    "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
+}
+
+
+def members_for(effort: Effort, rows: int, seeds: int | None = None) -> int:
+    """How many seeds, and so folds, the model of a target with that many rows has; `seeds` if a job says so."""
+    return seeds or BUDGETS[effort].seeds[(rows < FEW_ROWS) + (rows < VERY_FEW_ROWS)]
+
+
+def folds_to_compare(rows: int, members: int) -> int:
+    """How many folds configurations are compared on."""
+    return min(members, _TRIAL_FOLDS) if rows < FEW_ROWS else 1
+
+
+def epochs_for(effort: Effort, rows: int, batch: int) -> int:
+    """Epochs of a net on that many rows."""
+    budget = BUDGETS[effort]
+    wanted = min(budget.visits / max(1, rows), budget.steps / steps_per_epoch(rows, batch))
+    return min(budget.epochs[1], max(budget.epochs[0], round(wanted)))
+
+
+def first_rung(config: Config) -> Config:
+    """A configuration with a part of its epochs, if it has any: a whole schedule, not the beginning of one."""
+    if "epochs" not in config:
+        return config
+    return {**config, "epochs": max(3, math.ceil(config["epochs"] / _PART))}
+
+
+def rows_of_first_rung(config: Config, rows: int) -> int:
+    """On how many training rows it is fitted: all for a net, a part for a regressor."""
+    return rows if "epochs" in config else max(_FEWEST_ROWS, rows // _PART)
