@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xtlray.pretrain.settings import PretrainSettings
     from xtlray.registry.model import Model
     from xtlray.transfer.campaign import Campaign, Outcome
+    from xtlray.transfer.curve import CurveSettings
     from xtlray.transfer.plan import Arm
     from xtlray.transfer.scoring import Reference, Source
     from xtlray.transfer.settings import TransferSettings
@@ -174,20 +175,9 @@ def transfer(
         session: starts Ray if it is needed.
         say: told of progress.
     """
-    from xtlray.registry.model import load_model, source_net
-    from xtlray.transfer.campaign import Campaign, run_campaign
-    from xtlray.transfer.methods import needs_attributes
-    from xtlray.transfer.trial import Sweep
+    from xtlray.transfer.campaign import run_campaign
 
-    campaign = Campaign(
-        sweep=Sweep(store.url, attempt.run.id, attempt.number, provenance.commit(), provenance.versions()),
-        settings=settings,
-        datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
-        nets={str(ref): source_net(load_model(ref)) for ref in sources},
-        references={name: _reference(name) for name in hashes},
-        encoder=InputEncoder(ENCODER, needs_attributes(settings.trial_methods), store, provenance.cores()),
-        sources={str(ref): _source(store, ref) for ref in sources},
-    )
+    campaign = _campaign(store, attempt, settings, hashes, sources)
     outcome = run_campaign(store, campaign, session, say)
     cards = {str(ref): ref.card() for ref in sources}
     models, without = {}, dict(outcome.refused)
@@ -199,6 +189,57 @@ def transfer(
         models[target] = _publish_best(store, attempt, campaign, arm, outcome, cards)
     write_report(store, attempt)
     return TransferOutcome(models, outcome.failures, without)
+
+
+def _campaign(
+    store: Store,
+    attempt: Attempt,
+    settings: TransferSettings,
+    hashes: Mapping[str, str],
+    sources: Sequence[ModelRef],
+) -> Campaign:
+    from xtlray.registry.model import load_model, source_net
+    from xtlray.transfer.campaign import Campaign
+    from xtlray.transfer.methods import needs_attributes
+    from xtlray.transfer.trial import Sweep
+
+    return Campaign(
+        sweep=Sweep(store.url, attempt.run.id, attempt.number, provenance.commit(), provenance.versions()),
+        settings=settings,
+        datasets={name: open_dataset(store, name, data_hash) for name, data_hash in hashes.items()},
+        nets={str(ref): source_net(load_model(ref)) for ref in sources},
+        references={name: _reference(name) for name in hashes},
+        encoder=InputEncoder(ENCODER, needs_attributes(settings.trial_methods), store, provenance.cores()),
+        sources={str(ref): _source(store, ref) for ref in sources},
+    )
+
+
+def learning_curve(
+    store: Store,
+    attempt: Attempt,
+    settings: CurveSettings,
+    hashes: Mapping[str, str],
+    sources: Sequence[ModelRef],
+    session: RaySession,
+    say: Say,
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Error against training rows, as points and as a picture in the attempt's folder.
+
+    Returns:
+        The points (see `xtlray.transfer.curve.run_curve`), and where `curve_file` and `plot_file` lie.
+    """
+    from xtlray.report.curve import curve_plot
+    from xtlray.transfer.curve import run_curve
+
+    campaign = _campaign(store, attempt, settings, hashes, sources)
+    points = run_curve(store, campaign, settings, session, say)
+    files = {"curve_file": f"{attempt.folder}/curve.json"}
+    store.create_json(files["curve_file"], {"points": points})
+    picture = curve_plot(points)
+    if picture:
+        files["plot_file"] = f"{attempt.folder}/curve.svg"
+        store.create(files["plot_file"], picture.encode())
+    return points, {name: store.url_of(key) for name, key in files.items()}
 
 
 def write_report(store: Store, attempt: Attempt) -> str:

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 @click.option("--run", metavar="RUN", help="Only results of that run.")
 @click.option("--compare", "method", metavar="METHOD", help="Is this method better than the one of --against?")
 @click.option("--against", metavar="METHOD", help="The method that --compare is compared with.")
+@click.option("--published", is_flag=True, help="Set each target's chosen model beside published figures.")
 @click.option("--rescore", is_flag=True, help="Work the test figures out again from what was predicted.")
 @click.pass_obj
 def leaderboard(
-    ctx: Context, target: str | None, run: str | None, method: str | None, against: str | None, rescore: bool
+    ctx: Context,
+    target: str | None,
+    run: str | None,
+    method: str | None,
+    against: str | None,
+    published: bool,
+    rescore: bool,
 ) -> None:
     """Which method won on which target, by how much: one row per target, method and source.
 
     Rows are ranked by validation error; test errors are for the report and choose nothing. --compare tests two methods
-    on the absolute errors of the same test rows (Wilcoxon, corrected over the targets after Holm).
+    on the absolute errors of the same test rows (Wilcoxon, corrected over the targets after Holm); a method may be a
+    pattern, such as 'sc-*', of which the best by validation stands for all.
     """
     from xtlray.leaderboard.fold import COLUMNS, as_rows, matching, rank, read_results
     from xtlray.report.tables import BOARD, board_rows
@@ -37,6 +45,8 @@ def leaderboard(
     results = rank(matching(read_results(ctx.store, [run] if run else None), target))
     if method and against:
         _compare(ctx, results, method, against)
+    elif published:
+        _published(ctx, results)
     elif rescore:
         _rescore(ctx, results)
     elif ctx.format == "table":
@@ -68,6 +78,31 @@ def _compare(ctx: Context, results: Sequence[ResultRecord], method: str, against
         f"{counts['better']}, worse on {counts['worse']}, and on {counts['no_significant_difference']} there is no "
         "significant difference. Targets with the same test rows and values count once"
     )
+
+
+def _published(ctx: Context, results: Sequence[ResultRecord]) -> None:
+    from xtlray.leaderboard.published import against_published
+
+    found = against_published(ctx.store, results)
+    if ctx.format == "json":
+        ctx.emit(found)
+        return
+    columns = {
+        "target": "target",
+        "method": "chosen",
+        "test_mae": "test MAE",
+        "best_transfer": "paper transfer",
+        "best_scratch": "paper scratch",
+        "unit": "unit",
+        "ratio": "ratio",
+    }
+    ctx.emit(found["by_target"], columns, empty="no target of these has test rows and published figures")
+    if found["targets"]:
+        ctx.progress(
+            f"Of {found['targets']} targets: below the best published transfer on {found['below_best_transfer']}, below "
+            f"the best published model from scratch on {found['below_best_scratch']}; the median ratio to the lower of "
+            f"the two is {found['median_ratio']:.3f}. Targets with the same test rows and values count once"
+        )
 
 
 def _rescore(ctx: Context, results: Sequence[ResultRecord]) -> None:

@@ -12,6 +12,7 @@ KINDS: dict[str, str] = {
     "pretrain": "xtlray.kinds.pretrain:KIND",
     "transfer": "xtlray.kinds.transfer:KIND",
     "pipeline": "xtlray.kinds.pipeline:KIND",
+    "learning_curve": "xtlray.kinds.learning_curve:KIND",
     "dataset": "xtlray.kinds.dataset:KIND",
     "bench": "xtlray.kinds.bench:KIND",
 }

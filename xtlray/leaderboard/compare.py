@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
@@ -52,8 +53,8 @@ class Comparison:
 def compare(store: Store, results: Sequence[ResultRecord], method: str, against: str) -> list[Comparison]:
     """Compare two methods on every target that both have a result for on the same test rows.
 
-    Of several results of a method on a target, from several sources or runs, the one with the lowest validation error
-    stands for it.
+    A method may be a shell pattern, such as `sc-*` for all from scratch. Of several results of a method on a target,
+    from several sources or runs, the one with the lowest validation error stands for it.
 
     Raises:
         RequestError: there is no such target.
@@ -129,7 +130,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _best(results: Sequence[ResultRecord], method: str) -> ResultRecord | None:
-    mine = [result for result in results if result.method == method]
+    mine = [result for result in results if fnmatchcase(result.method, method)]
     return min(mine, key=lambda r: (r.val_mae, r.source or "", r.run), default=None)
 
 

@@ -12,7 +12,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _SHAPES = ("o", "s", "D", "^", "v", "P", "X")
 
 
-def _style(n: int) -> tuple[str, str]:
+def style(n: int) -> tuple[str, str]:
     """Colour and shape of the nth method: 42 pairs before one comes again."""
     return _COLOURS[n % len(_COLOURS)], _SHAPES[n % len(_SHAPES)]
 
@@ -53,7 +53,7 @@ def error_plot(results: Sequence[ResultRecord], title: str) -> str | None:
     axes.grid(axis="x", alpha=0.3)
     axes.axvline(1.0, color="0.5", linewidth=1, label="base (training mean)")
     for n, (method, of_method) in enumerate(sorted(ratios.items())):
-        colour, shape = _style(n)
+        colour, shape = style(n)
         rows = [place[target] for target in of_method]
         axes.scatter(list(of_method.values()), rows, color=colour, marker=shape, s=42, label=method, zorder=3)
     published = {r.target: r.ref_best_transfer / r.base_mae for r in results if r.ref_best_transfer and r.base_mae}

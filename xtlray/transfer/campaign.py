@@ -102,21 +102,41 @@ def run_campaign(
         session: starts Ray; asked for only when there are trials to run.
         say: told of progress.
     """
-    settings = campaign.settings
     pools, refused = _pools(campaign, say)
-    arms = arms_of(settings, pools, campaign.nets)
+    units = {name: dataset.card.unit for name, dataset in campaign.datasets.items()}
+    by_arm = run_arms(store, campaign.sweep, campaign.settings, pools, campaign.nets, units, session, say)
+    mixtures = mixtures_of(store, campaign.settings, by_arm, pools)
+    say("scoring what was chosen")
+    return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, by_arm, refused)
+
+
+def run_arms(
+    store: Store,
+    sweep: Sweep,
+    settings: TransferSettings,
+    pools: Mapping[str, Pool],
+    nets: Mapping[str, NetMember],
+    units: Mapping[str, str | None],
+    session: Callable[[], AbstractContextManager[None]],
+    say: Say,
+) -> dict[Arm, list[TrialRecord]]:
+    """Both rungs of trials of every arm; their records by arm. `units` are those of the pools' targets."""
+    arms = arms_of(settings, pools, nets)
     facts = {name: Facts(pool.data_hash, len(pool.y_B), long_tailed(pool.y_B)) for name, pool in pools.items()}
-    specs = {name: net.spec for name, net in campaign.nets.items()}
-    first = first_trials(arms, settings, facts, specs, {arm: _head(campaign, arm) for arm in arms})
+    # Which of a source's outputs is carried over to the target, where there are several.
+    heads = {
+        arm: head_for(nets[arm.sources[0]].heads, units[arm.target]) if len(arm.sources) == 1 else None for arm in arms
+    }
+    first = first_trials(arms, settings, facts, {name: net.spec for name, net in nets.items()}, heads)
     progress = _Progress(most_trials(first, settings, facts), say)
 
     def run(specs: list[TrialSpec], stage: str) -> dict[str, TrialRecord]:
         return run_trials(
             store,
-            campaign.sweep,
+            sweep,
             specs,
             pools,
-            campaign.nets,
+            nets,
             stage=stage,
             share=(settings.cpus_per_trial, settings.gpus_per_trial),
             session=session,
@@ -126,19 +146,10 @@ def run_campaign(
     records = run(first, "configurations")
     further = further_trials(first, settings, facts, records)
     records |= run(further, "seeds")
-    by_arm = {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
-    mixtures = _mixtures(store, settings, by_arm, pools)
-    say("scoring what was chosen")
-    return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, by_arm, refused)
+    return {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
 
 
-def _head(campaign: Campaign, arm: Arm) -> str | None:
-    """Which of a source's outputs is carried over to the target, where there are several."""
-    unit = campaign.datasets[arm.target].card.unit
-    return head_for(campaign.nets[arm.sources[0]].heads, unit) if len(arm.sources) == 1 else None
-
-
-def _mixtures(
+def mixtures_of(
     store: Store, settings: TransferSettings, by_arm: Mapping[Arm, list[TrialRecord]], pools: Mapping[str, Pool]
 ) -> dict[Arm, Mixture]:
     """The members of each arm that has any, and of each target's ensemble. Test values are not read for it."""
