@@ -99,9 +99,9 @@ def _published(ctx: Context, results: Sequence[ResultRecord]) -> None:
     ctx.emit(found["by_target"], columns, empty="no target of these has test rows and published figures")
     if found["targets"]:
         ctx.progress(
-            f"Of {found['targets']} targets: below the best published transfer on {found['below_best_transfer']}, below "
-            f"the best published model from scratch on {found['below_best_scratch']}; the median ratio to the lower of "
-            f"the two is {found['median_ratio']:.3f}. Targets with the same test rows and values count once"
+            f"Of {found['targets']} targets: below the best published transfer on {found['below_best_transfer']}, "
+            f"below the best published model from scratch on {found['below_best_scratch']}; the median ratio to the lower "
+            f"of the two is {found['median_ratio']:.3f}. Targets with the same test rows and values count once"
         )
 
 

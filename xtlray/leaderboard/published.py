@@ -44,7 +44,8 @@ def against_published(store: Store, results: Iterable[ResultRecord]) -> dict[str
     Raises:
         StoreError: predictions are missing or damaged.
     """
-    rows, known = [], set()
+    rows: list[dict[str, Any]] = []
+    known: set[str] = set()
     for result in chosen(results):
         transfer, scratch = result.ref_best_transfer, result.ref_best_scratch
         found = read_predictions(store, result)
