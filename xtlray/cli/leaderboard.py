@@ -100,8 +100,8 @@ def _published(ctx: Context, results: Sequence[ResultRecord]) -> None:
     if found["targets"]:
         ctx.progress(
             f"Of {found['targets']} targets: below the best published transfer on {found['below_best_transfer']}, "
-            f"below the best published model from scratch on {found['below_best_scratch']}; the median ratio to the lower "
-            f"of the two is {found['median_ratio']:.3f}. Targets with the same test rows and values count once"
+            f"below the best published model from scratch on {found['below_best_scratch']}; the median ratio to the "
+            f"lower of the two is {found['median_ratio']:.3f}. Targets with the same test rows and values count once"
         )
 
 
