@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xtlray.chem.attributes import COUNT, attributes, names, recipe
-from xtlray.chem.formula import Compositions
+from xtlray.chem.formula import Compositions, composition_keys
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import Rows
 from xtlray.errors import StoreError
@@ -35,12 +35,14 @@ class InputEncoder:
         attributes: whether physical attributes are wanted.
         store: where those of datasets are kept; None keeps none.
         processes: that work them out.
+        known: attributes by composition, worked out or read before: datasets of one source share most compositions.
     """
 
     fractions: FractionEncoder = field(default_factory=FractionEncoder)
     attributes: bool = False
     store: Store | None = None
     processes: int = 1
+    known: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -62,13 +64,21 @@ class InputEncoder:
         """The attributes of all rows of a split, from beside the dataset or, the first time, to be kept there."""
         card = rows.dataset.card
         key = f"datasets/{card.name}/{card.data_hash}/attributes/{recipe()}-{rows.split}.parquet"
+        keys = composition_keys(rows.compositions)
         if self.store is not None and self.store.exists(key):
-            return _read(self.store.get(key), len(rows), key)
-        log.info("working out the physical attributes of %d %s rows of %s", len(rows), rows.split, card.name)
+            found = _read(self.store.get(key), len(rows), key)
+            self.known.update(zip(keys, found, strict=True))
+            return found
         # Elements that no net of ours knows may not be in matminer's tables either.
         able = self.fractions.encodable(rows.compositions)
+        new = np.array([ok and name not in self.known for ok, name in zip(able, keys, strict=True)], bool)
+        if new.any():
+            log.info("working out the physical attributes of %d %s rows of %s", new.sum(), rows.split, card.name)
+            fresh = attributes(rows.compositions.take(new), self.processes)
+            self.known.update(zip([keys[i] for i in np.flatnonzero(new)], fresh, strict=True))
         found = np.full((len(rows), COUNT), np.nan, np.float32)
-        found[able] = attributes(rows.compositions.take(able), self.processes)
+        for row in np.flatnonzero(able):
+            found[row] = self.known[keys[row]]
         if self.store is not None:
             self.store.create(key, _pack(found))
         return found
