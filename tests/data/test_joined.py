@@ -8,6 +8,7 @@ import torch
 from tests import tiny
 from xtlray.chem.formula import parse
 from xtlray.data.joined import Joined, compact, join
+from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.records import SPLITS
 from xtlray.store import Store
 from xtlray.training.table import CompactTable
@@ -84,3 +85,19 @@ def test_what_one_dataset_tests_on_no_other_trains_on(store: Store) -> None:
         pool.card.splits["train"] - joined.withheld[0],
         published.card.splits["train"] - joined.withheld[1],
     ]
+
+
+def test_excluded_compositions_are_in_no_row(store: Store) -> None:
+    """Neither of one dataset nor of two. The values of the excluded ones are those below 30 that 3 does not divide."""
+    one = tiny.dataset(store, "user/one", values=[float(i) for i in range(84)])
+    other = tiny.dataset(store, "user/other", tiny.FORMULAS[:60], [float(i) for i in range(60)])
+    sides = ["test" if i % 3 else "train" for i in range(30)]
+    excluded = keys_tested_on([tiny.dataset(store, "user/target", tiny.FORMULAS[:30], sides=sides)])
+    for datasets in ([one], [one, other]):
+        for split in SPLITS[:2]:
+            joined = join(datasets, split, tiny.ENCODER, excluded)
+            for p, data in enumerate(datasets):
+                expected = [y for y in data.rows(split).y_B if y >= 30 or y % 3 == 0]
+                assert sorted(labels(joined, p)) == sorted(expected)
+                left_out = data.card.splits[split] - len(expected)
+                assert joined.withheld[p] == rows_among(data, split, excluded) == left_out > 0

@@ -9,7 +9,14 @@ import pytest
 
 from tests import tiny
 from xtlray.chem.formula import parse
-from xtlray.data.overlap import among, composition_floor, polymorph_deviation, trained_keys
+from xtlray.data.overlap import (
+    among,
+    composition_floor,
+    keys_tested_on,
+    polymorph_deviation,
+    rows_among,
+    trained_keys,
+)
 from xtlray.store import Store
 
 
@@ -21,6 +28,18 @@ def test_rows_of_a_composition_that_was_trained_on(tmp_path: Path) -> None:
     test = data.rows("test")
     seen = dict(zip(test.formulas, among(test.compositions, trained_keys(data)).tolist(), strict=True))
     assert seen == {"Fe4O6": True, "Li2O": False, "Si2O4": True, "CuO": False}
+
+
+def test_compositions_that_others_test_on(store: Store) -> None:
+    """A dataset without test rows adds none."""
+    one = tiny.dataset(store, "user/one", ["LiO", "NaO", "FeO", "Si2O4"], sides=["train", "train", "test", "test"])
+    none = tiny.dataset(store, "user/none", ["LiO", "NaO"], sides=["train", "train"])
+    data = tiny.dataset(store, "user/data", ["Li2O2", "SiO2", "CuO", "PbO"], sides=["train"] * 3 + ["test"])
+    assert keys_tested_on([none]) == keys_tested_on([]) == frozenset()
+    keys = keys_tested_on([one, none])
+    assert len(keys) == 2
+    assert rows_among(data, "train", keys) + rows_among(data, "val", keys) == 1  # SiO2
+    assert rows_among(data, "test", keys) == 0
 
 
 def test_the_floor_by_hand() -> None:

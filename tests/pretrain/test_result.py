@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests import tiny
+from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.pretrain.checkpoints import open_checkpoint, save_checkpoint
@@ -50,6 +51,23 @@ def test_without_test_rows_there_are_no_test_metrics(store: Store) -> None:
     folder = save_checkpoint(store, "runs/r/attempts/1", net, optimizer, LoopState(), scaler)
     result = score(store, open_checkpoint(store, folder), tiny.NET, [data], tiny.ENCODER)
     assert set(result.metrics["user/gap"]) == {"val"}
+
+
+def test_excluded_compositions_are_not_validated_on(store: Store) -> None:
+    """They may choose nothing; test rows are the dataset's own."""
+    data = tiny.dataset(store, formulas=(*tiny.FORMULAS, "HeO"))
+    target = tiny.dataset(store, "user/target", sides=["train"] * 42 + ["test"] * 42)
+    excluded = keys_tested_on([target])
+    net = build_net(tiny.NET, 86, 1, seed=0)
+    scaler = {"mean": [0.0], "scale": [1.0]}
+    folder = save_checkpoint(store, "runs/r/attempts/1", net, make_optimizer(net, tiny.RECIPE), LoopState(), scaler)
+    found = open_checkpoint(store, folder)
+    whole, less = (score(store, found, tiny.NET, [data], tiny.ENCODER, keys) for keys in (frozenset(), excluded))
+    left_out = rows_among(data, "val", excluded)
+    assert left_out > 0
+    assert less.metrics["user/gap"]["val"].rows == whole.metrics["user/gap"]["val"].rows - left_out
+    assert less.metrics["user/gap"]["test"] == whole.metrics["user/gap"]["test"]
+    assert less.skipped == whole.skipped
 
 
 def test_each_property_is_scored_on_its_own_rows_in_its_unit(store: Store) -> None:

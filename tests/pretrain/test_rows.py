@@ -13,13 +13,16 @@ import torch
 from tests import tiny
 from xtlray.data.dataset import open_dataset
 from xtlray.data.loader import Choice
+from xtlray.data.overlap import among, keys_tested_on, rows_among
 from xtlray.errors import WorkError
 from xtlray.nn.nets import build_net
 from xtlray.pretrain.rows import Rows, load_rows, load_tables, note_choice
 from xtlray.pretrain.stream_feed import StreamFeed
+from xtlray.records import Split
 from xtlray.store import Store
 from xtlray.training.loop import Recipe, fit
 from xtlray.training.ranks import Ranks
+from xtlray.training.state import LoopState
 from xtlray.training.table import CompactTable
 
 CPU = torch.device("cpu")
@@ -78,6 +81,44 @@ def test_the_way_in_that_is_asked_for(store: Store, wanted: Any, kind: type) -> 
     assert rows.train.features == 86
     assert np.allclose(rows.scaler.mean, data.rows("train").y_B.mean())
     assert wanted == "auto" or rows.choice.loader == wanted
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("way", ["resident", "streaming"])
+@pytest.mark.parametrize("sources", [["user/gap"], ["user/gap", "user/volume"]])
+def test_no_excluded_composition_comes_in(store: Store, way: Any, sources: list[str]) -> None:
+    """Neither to be trained on nor to be validated on, by whichever way; the scaler does not see it either."""
+    sides = ["test" if i % 2 else "train" for i in range(len(tiny.FORMULAS) - 20)]
+    target = tiny.dataset(store, "user/target", tiny.FORMULAS[20:], sides=sides)
+    data = [tiny.dataset(store, "user/gap"), tiny.dataset(store, "user/volume", tiny.FORMULAS[:60])][: len(sources)]
+    pairs = [(each.card.name, each.card.data_hash) for each in (*data, target)]
+    rows = load_rows(store, pairs[:-1], way, Alone(), pairs[-1:])
+
+    tested = {row.tobytes() for row in target.rows("test").encode(tiny.ENCODER)[0]}
+    keys = keys_tested_on([target])
+    splits: dict[Split, CompactTable | StreamFeed] = {"train": rows.train, "val": rows.val}
+    for split, feed in splits.items():
+        left_out = np.array([rows_among(each, split, keys) for each in data])
+        assert left_out.min() > 0
+        batches = list(feed.epoch(0, 16, LoopState(), Ranks()))
+        assert not {row.tobytes() for batch in batches for row in batch.x_BF.numpy()} & tested
+        labels_P = torch.cat([~batch.y_BP.isnan() for batch in batches]).sum(dim=0)
+        assert labels_P.tolist() == ([each.card.splits[split] for each in data] - left_out).tolist()
+    kept_B = ~among(data[0].rows("train").compositions, keys)
+    assert rows.scaler.mean[0] == pytest.approx(data[0].rows("train").y_B[kept_B].mean())
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("way", ["resident", "streaming"])
+def test_nothing_is_left_to_train_on(store: Store, way: Any) -> None:
+    data = tiny.dataset(store)
+    target = tiny.dataset(store, "user/target", sides=["train", "train"] + ["test"] * (len(tiny.FORMULAS) - 2))
+    last = tiny.dataset(store, "user/last", tiny.FORMULAS[:5], sides=["test"] * 2 + ["train"] * 3)
+    pairs = [(each.card.name, each.card.data_hash) for each in (data, target, last)]
+    with pytest.raises(WorkError, match=r"no training rows.*user/gap: 0 rows.*, \d\d that another dataset tests on"):
+        load_rows(store, pairs[:1], way, Alone(), pairs[1:])
 
 
 @pytest.mark.ray

@@ -29,7 +29,8 @@ class Joined:
         f_BK: float32, their atomic fractions; 0 beyond the last element.
         y_BP: float64 targets in each property's unit; NaN where there is none.
         skipped: rows of each dataset that hold an element which the encoder does not know.
-        withheld: training rows of each dataset left out because another one validates or tests on their composition.
+        withheld: rows of each dataset left out because of their composition: another one validates or tests on it, or
+            it was excluded.
     """
 
     z_BK: NDArray[np.uint8]
@@ -42,17 +43,20 @@ class Joined:
         return len(self.z_BK)
 
 
-def join(datasets: Sequence[Dataset], split: Split, encoder: FractionEncoder) -> Joined:
+def join(
+    datasets: Sequence[Dataset], split: Split, encoder: FractionEncoder, excluded: frozenset[bytes] = frozenset()
+) -> Joined:
     """Join the rows of `split` by composition (atomic fractions rounded to 5 decimals).
 
     A composition that one dataset holds several times takes as many rows, the n-th of each property side by side. The
     order is that of the first dataset, then of what the others add. Where datasets are cut by different protocols, a
-    composition that one of them validates or tests on is no training row of any.
+    composition that one of them validates or tests on is no training row of any. Compositions in `excluded` are left
+    out of any split.
 
     Raises:
         StoreError: a shard is missing or damaged.
     """
-    held_out = held_out_keys(datasets) if split == "train" else frozenset()
+    held_out = excluded | held_out_keys(datasets) if split == "train" else excluded
     pieces, values, skipped, withheld = [], [], [], []
     for dataset in datasets:
         rows = dataset.rows(split)

@@ -8,18 +8,30 @@ Shape suffixes: B rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xtlray.chem.formula import Compositions, composition_keys
+from xtlray.data import shards
 from xtlray.data.dataset import Dataset
+from xtlray.records import Split
 
 
 def trained_keys(dataset: Dataset) -> frozenset[bytes]:
     """The compositions of a dataset's training and validation rows: what a model of it, or its choice, has seen."""
     return frozenset(key for split in ("train", "val") for key in composition_keys(dataset.rows(split).compositions))
+
+
+def keys_tested_on(datasets: Iterable[Dataset]) -> frozenset[bytes]:
+    """The compositions of the datasets' test rows; one without test rows adds none."""
+    return frozenset(key for each in datasets for key in composition_keys(each.rows("test").compositions))
+
+
+def rows_among(dataset: Dataset, split: Split, keys: Collection[bytes]) -> int:
+    """How many rows of `split` have one of these compositions. Shard by shard: it may be bigger than the memory."""
+    return sum(int(among(shards.read(data, part, key)[1], keys).sum()) for part, data, key in dataset.parts(split))
 
 
 def among(compositions: Compositions, keys: Collection[bytes]) -> NDArray[np.bool_]:

@@ -61,7 +61,7 @@ class Source:
         properties: P.
         encoder: rows with another element are skipped.
         held_out: uint64, sorted: compositions that some dataset validates or tests on, where another one, cut
-            otherwise, might train on them. Such rows are withheld.
+            otherwise, might train on them; and those that were excluded. Such rows are withheld.
     """
 
     shards: tuple[Shard, ...]
@@ -70,15 +70,18 @@ class Source:
     held_out: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, datasets: Sequence[Dataset], encoder: FractionEncoder) -> Source:
-        """The training rows of `datasets`."""
+    def of(
+        cls, datasets: Sequence[Dataset], encoder: FractionEncoder, excluded: frozenset[bytes] = frozenset()
+    ) -> Source:
+        """The training rows of `datasets`, without the compositions in `excluded`."""
         found = [
             Shard(dataset.store, f"{dataset.folder}/{part.file}", part, column)
             for column, dataset in enumerate(datasets)
             for part in dataset.card.parts
             if part.split == "train"
         ]
-        return cls(tuple(found), len(datasets), encoder, np.unique(_ids(held_out_keys(datasets))))
+        held_out = excluded | held_out_keys(datasets)
+        return cls(tuple(found), len(datasets), encoder, np.unique(_ids(held_out)))
 
     def read(self, shard: int) -> tuple[Compositions, NDArray[np.float64], int, int]:
         """Compositions and values of a shard's usable rows, and how many were skipped and withheld.
@@ -106,7 +109,7 @@ class Survey:
         mean: of each property's usable rows, in its unit; NaN where there are none.
         spread: their standard deviations.
         skipped: rows of each property with an element that the encoder does not know.
-        withheld: rows of each property that another dataset validates or tests on.
+        withheld: rows of each property left out for their composition (`Source.held_out`).
     """
 
     usable: tuple[int, ...]

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.dataset import Dataset
+from xtlray.data.overlap import among
 from xtlray.nn.members import NetMember
 from xtlray.nn.nets import build_net, resolve_net
 from xtlray.nn.scaler import TargetScaler
@@ -60,7 +61,12 @@ def load_result_net(store: Store, result: PretrainResult, inputs: int) -> NetMem
 
 
 def score(
-    store: Store, found: Found, spec: str | dict[str, Any], datasets: Sequence[Dataset], encoder: FractionEncoder
+    store: Store,
+    found: Found,
+    spec: str | dict[str, Any],
+    datasets: Sequence[Dataset],
+    encoder: FractionEncoder,
+    excluded: frozenset[bytes] = frozenset(),
 ) -> PretrainResult:
     """Score a checkpoint on each property's own validation and test rows that the encoder can hold.
 
@@ -70,6 +76,7 @@ def score(
         spec: its net.
         datasets: one per output of the net, in this order.
         encoder: makes inputs of compositions.
+        excluded: compositions that are no validation rows: what chooses among models is not to see them.
     """
     member = load_net(store, found, spec, len(encoder.elements))
     assert member.outputs == len(datasets), "a property per output"
@@ -81,6 +88,9 @@ def score(
         for split in HELD_OUT:
             rows = dataset.rows(split)
             x_BF, kept, skipped[name][split] = rows.encode(encoder)
+            if split == "val" and excluded:
+                mine_B = ~among(rows.compositions.take(kept), excluded)
+                x_BF, kept = x_BF[mine_B], kept[mine_B]
             if len(x_BF):
                 metrics[name][split] = split_metrics(rows.y_B[kept], member.predict_all(x_BF)[:, p])
     history = physical(found.state.history, member.scaler.scale)
