@@ -103,6 +103,7 @@ def model(
     metrics: Mapping[str, SplitMetrics] | None = None,
     source: ModelCard | None = None,
     result: str | None = None,
+    exclude: Sequence[Dataset] = (),
 ) -> ModelRef:
     """A published model, by default of two nets; of several datasets, each has an output and 10 times the errors."""
     data = data or dataset(store)
@@ -120,5 +121,6 @@ def model(
         made[0],
         "pretrain",
         source=source,
+        exclude=exclude,
     )
     return publish(store, run, name, result, made[1], card_maker(making))

@@ -186,7 +186,8 @@ class PropertyCard(Record):
     metrics: dict[str, SplitMetrics] = Field(description="errors by split, on the dataset's own rows")
     rows_train: int | None = Field(
         None,
-        description="labels trained on: of rows that the input can hold and that no other property's dataset holds out",
+        description="labels trained on: of rows that the input can hold, that no other property's dataset holds out "
+        "and whose composition was not excluded",
     )
     elements_seen: dict[str, int] = Field(description="of those, how many hold each element")
 
@@ -215,7 +216,11 @@ class ModelCard(Record):
     method: str
     source_model: str | None = Field(None, description="name@version of the model that it was carried over from")
     copied_from: str | None = Field(None, description="name@version of the model that this one is a copy of")
-    lineage: list[dict[str, Any]] = Field([], description="from this model back to the first dataset")
+    lineage: list[dict[str, Any]] = Field(
+        [],
+        description="from this model back to the first dataset; each says, if any, the datasets whose test "
+        "compositions were left out of its rows",
+    )
     dataset: dict[str, Any] = Field(description="name, data hash, split id, rows per split")
     metrics: dict[str, SplitMetrics]
     properties: list[PropertyCard] = Field([], description="one per output of its nets, in their order; see `answers`")

@@ -12,10 +12,12 @@ import pytest
 from tests import tiny
 from xtlray.chem.formula import parse
 from xtlray.data.dataset import Dataset
+from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.data.splits import Protocol
 from xtlray.errors import RequestError, StoreError, UnknownNameError
 from xtlray.nn.members import ConstantMember, Head
 from xtlray.records import ModelCard
+from xtlray.registry.cards import WITHOUT
 from xtlray.registry.library import list_models, verify
 from xtlray.registry.model import load_model
 from xtlray.registry.versions import ModelRef
@@ -146,6 +148,23 @@ def test_rows_that_another_property_holds_out_are_not_counted(store: Store) -> N
     rows = card.properties[1].rows_train
     assert rows is not None
     assert 0 < rows < pool.card.splits["train"]
+
+
+def test_the_card_tells_what_was_left_out(store: Store, datasets: list[Dataset]) -> None:
+    """Rows and elements are of what was trained on; so the card of what is carried over tells it too."""
+    sides = ["test" if "Pb" in formula else "train" for formula in tiny.FORMULAS]
+    target = tiny.dataset(store, "user/target", sides=sides)
+    card = tiny.model(store, "without", data=datasets, exclude=[target]).card()
+    for one, data in zip(card.properties, datasets, strict=True):
+        left_out = rows_among(data, "train", keys_tested_on([target]))
+        assert left_out > 0
+        assert one.rows_train == data.card.splits["train"] - left_out
+        assert "Pb" not in one.elements_seen
+    assert "Pb" not in card.elements_seen
+    named = {"user/target": target.card.data_hash}
+    assert [step[WITHOUT] for step in card.lineage] == [named, named]
+    later = tiny.model(store, "later", data=target, source=card).card()
+    assert [step.get(WITHOUT) for step in later.lineage] == [None, None, named, named]  # itself, the source, its data
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,10 @@ def _readable(card: dict[str, Any]) -> dict[str, Any]:
         card = {key: value for key, value in card.items() if key != "properties"}
     else:
         card = {**card, "properties": several}
+    lineage = [{key: list(v) if isinstance(v, dict) else v for key, v in step.items()} for step in card["lineage"]]
     return {
         **card,
+        "lineage": lineage,  # of datasets whose compositions were left out, the names alone
         "elements_encoded": " ".join(card["elements_encoded"]),
         "elements_seen": "training rows that hold each: " + ", ".join(seen),
         "history": f"{len(card['history'])} entries, see --json",

@@ -15,9 +15,11 @@ from xtlray.chem.fractions import FractionEncoder
 from xtlray.data import shards
 from xtlray.data.dataset import Dataset
 from xtlray.data.joined import held_out_keys
+from xtlray.data.overlap import keys_tested_on
 from xtlray.records import INPUTS, DatasetCard, Member, ModelCard, PropertyCard, Split, SplitMetrics
 from xtlray.runs import Run, now
 
+WITHOUT = "without_test_compositions_of"  # in a step of a lineage: name → data hash of datasets
 LIMITS = (
     "Sees the composition alone: polymorphs get one answer. Its errors hold for compositions like those it was "
     "trained on; elements that the training rows never held are warned about."
@@ -44,6 +46,7 @@ class Making:
         sources: the cards of the models that it was carried over from.
         interval: how wide its answers' intervals are.
         folded: whether it was trained on training and validation rows, each member without one fold of them.
+        exclude: datasets whose test compositions were left out of the training and validation rows.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Making:
     sources: Sequence[ModelCard] = ()
     interval: dict[str, float] | None = None
     folded: bool = False
+    exclude: Sequence[Dataset] = ()
 
 
 def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
@@ -68,6 +72,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
         for entry in ({"model": name}, *source.lineage)
     ]
     own = {"method": making.method, "run": making.run.id}
+    without = {WITHOUT: {each.card.name: each.card.data_hash for each in making.exclude}} if making.exclude else {}
     properties = _properties(making)
     first = properties[0]
 
@@ -86,7 +91,10 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             method=making.method,
             source_model="+".join(names) or None,
             copied_from=None,
-            lineage=[*({**own, "dataset": card.name, "data_hash": card.data_hash} for card in cards), *before],
+            lineage=[
+                *({**own, "dataset": card.name, "data_hash": card.data_hash, **without} for card in cards),
+                *before,
+            ],
             dataset=first.dataset,
             metrics=first.metrics,
             properties=properties,
@@ -133,7 +141,7 @@ def elements_seen(
 
 
 def _properties(making: Making) -> list[PropertyCard]:
-    held_out = held_out_keys([dataset for dataset, _ in making.scored])
+    held_out = held_out_keys([dataset for dataset, _ in making.scored]) | keys_tested_on(making.exclude)
     made = []
     for dataset, metrics in making.scored:
         rows, seen = elements_seen(dataset, making.encoder, held_out, ("train", "val") if making.folded else ("train",))
