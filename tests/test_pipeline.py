@@ -19,6 +19,7 @@ import yaml
 import xtlray
 from tests import tiny
 from xtlray.cli.main import main
+from xtlray.data.overlap import among, trained_keys
 from xtlray.leaderboard.fold import COLUMNS
 from xtlray.records import TrialRecord
 from xtlray.registry.versions import alias_history
@@ -204,6 +205,24 @@ def test_several_properties_at_once_and_the_head_of_the_target_s_unit(work: Work
     for model in said.json["models"][1:]:
         (member,) = work.xtlray("models", "show", model, "--json").json["members"]
         assert len(member["scaler"]["mean"]) == 1
+
+
+def test_a_source_that_has_not_met_what_its_target_tests_on(work: Workplace) -> None:
+    """Read as a stream; without the setting it would have met some of the test rows."""
+    source = tiny.dataset(work.store, "user/source")
+    target = tiny.dataset(work.store, "user/target", sides=["test" if i % 4 else "train" for i in range(84)])
+    assert among(target.rows("test").compositions, trained_keys(source)).any()
+    first = {**PRETRAIN, "dataset": "user/source", "loader": "streaming", "exclude_target_compositions": True}
+    second = {"targets": ["user/target"], "seeds": 1, "methods": ["tl-ml-featextr"], "regressors": REGRESSORS}
+    said = work.run({"kind": "pipeline", "name": "unmet", "pretrain": first, "transfer": second})
+    assert said.code == 0, said.err
+    assert "validation rows that user/target tests on" in said.err
+    (row,) = work.xtlray("leaderboard", "--json").json
+    assert (row["status"], row["rows_test"], row["rows_test_pretrained"]) == ("ok", 63, 0)
+    card = work.xtlray("models", "show", "tiny-source", "--json").json
+    assert 0 < card["properties"][0]["rows_train"] < source.card.splits["train"]
+    assert [entry["rows"] for entry in card["history"]] == [card["properties"][0]["rows_train"]] * 2
+    assert "without_test_compositions_of: [user/target]" in work.xtlray("models", "show", "tiny-source").out
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,14 @@ from xtlray import catalog, provenance
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.inputs import InputEncoder
-from xtlray.data.overlap import trained_keys
+from xtlray.data.overlap import keys_tested_on, rows_among, trained_keys
 from xtlray.errors import RequestError, StoreError
 from xtlray.ray_session import RaySession
 from xtlray.records import PROTOCOL, ModelCard, SplitMetrics, TrialRecord
-from xtlray.registry.cards import Making, card_maker
+from xtlray.registry.cards import WITHOUT, Making, card_maker
 from xtlray.registry.versions import ModelRef, move_best, publish, published, resolve
 from xtlray.runs import Attempt
-from xtlray.store import Store
+from xtlray.store import Store, canonical_json
 
 if TYPE_CHECKING:
     from xtlray.pretrain.settings import PretrainSettings
@@ -74,7 +75,7 @@ def pretrain(
         attempt: this start of the run.
         settings: the job.
         model: the name to publish it as.
-        hashes: data hash of each dataset.
+        hashes: data hash of each dataset, those whose test compositions are left out included.
         session: starts Ray if it is needed.
         say: told of progress.
 
@@ -90,10 +91,14 @@ def pretrain(
         say(f"{done} is published already")
         return done
     datasets = [open_dataset(store, name, hashes[name]) for name in settings.dataset]
+    exclude = [open_dataset(store, name, hashes[name]) for name in settings.exclude_compositions_of]
+    excluded = keys_tested_on(exclude)
     result = read_result(store, run.folder, model)
     if result is None:
+        if exclude:
+            _say_left_out(datasets, exclude, excluded, say)
         last = _train(store, attempt, settings, hashes, datasets, session)
-        result = score(store, last, settings.net, datasets, ENCODER)
+        result = score(store, last, settings.net, datasets, ENCODER, excluded)
         store.create_json(result_key(run.folder, model), result.as_json())
         result = read_result(store, run.folder, model) or result  # another driver's, if it was faster
     for name, counts in result.skipped.items():
@@ -103,15 +108,29 @@ def pretrain(
     _plot_history(store, attempt, result.history, datasets)
     members, files = pack_members([load_result_net(store, result, len(ENCODER.elements))])
     scored = [(dataset, result.metrics[dataset.card.name]) for dataset in datasets]
-    making = Making(model, run, scored, ENCODER, members, "pretrain", result.history)
+    making = Making(model, run, scored, ENCODER, members, "pretrain", result.history, exclude=exclude)
     ref = publish(store, run.id, model, None, files, card_maker(making))
     first, metrics = scored[0]
     if "val" in metrics and metrics["val"].mae is not None:
-        move_best(store, ref, metrics["val"].mae, first.card.split_id, PROTOCOL)
+        move_best(store, ref, metrics["val"].mae, _validated_on(first, exclude), PROTOCOL)
     for dataset, by_split in scored:
         errors = ", ".join(f"{split} MAE {m.mae:.4g}" for split, m in by_split.items() if m.mae is not None)
         say(f"published {ref}: {dataset.card.name} {errors} {dataset.card.unit or ''}".rstrip())
     return ref
+
+
+def _say_left_out(datasets: Sequence[Dataset], exclude: Sequence[Dataset], excluded: Set[bytes], say: Say) -> None:
+    """How many rows of each dataset the exclusion costs."""
+    for dataset in datasets:
+        train, val = (rows_among(dataset, split, excluded) for split in ("train", "val"))
+        who = exclude[0].card.name if len(exclude) == 1 else f"one of {len(exclude)} datasets"
+        say(f"left out of {dataset.card.name}: {train} training and {val} validation rows that {who} tests on")
+
+
+def _validated_on(dataset: Dataset, exclude: Sequence[Dataset]) -> str:
+    """The split whose validation errors may be compared: without the rows left out it is another one."""
+    others = sorted(each.card.data_hash for each in exclude)
+    return dataset.card.split_id + f" without {hashlib.sha256(canonical_json(others)).hexdigest()[:8]}" * bool(others)
 
 
 def _plot_history(
@@ -300,9 +319,17 @@ def _source(store: Store, ref: ModelRef) -> Source:
 
     card = ref.card()
     seen: set[bytes] = set()
+    steps = {
+        (each["dataset"], each["data_hash"], tuple(each.get(WITHOUT, {}).items()))
+        for each in card.lineage
+        if "dataset" in each
+    }
     try:
-        for name, data_hash in {(each["dataset"], each["data_hash"]) for each in card.lineage if "dataset" in each}:
-            seen |= trained_keys(open_dataset(store, name, data_hash))
+        excluded = {
+            pairs: keys_tested_on(open_dataset(store, *pair) for pair in pairs) for pairs in {step[2] for step in steps}
+        }
+        for name, data_hash, pairs in steps:
+            seen |= trained_keys(open_dataset(store, name, data_hash)) - excluded[pairs]
     except (RequestError, StoreError) as error:
         log.info("what %s was trained on is not here, so not compared with test rows: %s", ref, error)
         return Source(ref.card_hash(), None)

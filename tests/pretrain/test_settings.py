@@ -72,6 +72,16 @@ def test_resources_do_not_decide_the_result() -> None:
     assert settings(epochs=31).identity() != settings().identity()
 
 
+def test_a_job_without_exclusions_is_the_one_of_before_there_were() -> None:
+    """No key of them stands in its identity, and so the run id is the same."""
+    none = settings(exclude_compositions_of=[], exclude_target_compositions=False)
+    assert none.identity() == none.model_dump(include=set(none.identity()), mode="json") == settings().identity()
+    assert not [key for key in (*none.identity(), *none.model_dump()) if "exclude" in key]
+    some = settings(exclude_compositions_of="jarvis/*")
+    assert some.identity() == {**settings().identity(), "exclude_compositions_of": ["jarvis/*"]}
+    assert PretrainSettings.parse(some.model_dump(mode="json"), "job.yaml") == some
+
+
 @pytest.mark.parametrize(
     ("changes", "cluster", "expected"),
     [

@@ -15,6 +15,7 @@ from xtlray import provenance
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.dataset import open_dataset
 from xtlray.data.joined import join
+from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.nn.nets import build_net, count_weights
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
@@ -60,7 +61,12 @@ def pretrain_cost(store: Store, settings: PretrainSettings, hashes: Mapping[str,
     """Rows, steps, minutes on this machine, megabytes of disk."""
     datasets = [open_dataset(store, name, hashes[name]) for name in settings.dataset]
     assert isinstance(settings.net, dict)
-    rows = datasets[0].card.splits["train"] if len(datasets) == 1 else len(join(datasets, "train", ENCODER))
+    excluded = keys_tested_on(open_dataset(store, name, hashes[name]) for name in settings.exclude_compositions_of)
+    left_out = {dataset.card.name: rows_among(dataset, "train", excluded) for dataset in datasets if excluded}
+    if len(datasets) == 1:
+        rows = datasets[0].card.splits["train"] - sum(left_out.values())
+    else:
+        rows = len(join(datasets, "train", ENCODER, excluded))
     steps = settings.epochs * steps_per_epoch(rows, settings.batch)
     workers = settings.worker_range[1]
     threads = max(1, provenance.cores() // workers)
@@ -71,6 +77,7 @@ def pretrain_cost(store: Store, settings: PretrainSettings, hashes: Mapping[str,
     return {
         "rows": labels[settings.dataset[0]] if len(datasets) == 1 else labels,
         "rows_per_epoch": rows,
+        **({"rows_left_out": left_out} if left_out else {}),
         "weights": weights,
         "epochs": settings.epochs,
         "steps": steps,

@@ -28,8 +28,8 @@ class PipelineSettings(Settings):
 
 def resolve(store: Store, name: str, settings: PipelineSettings, announce: Say) -> Resolved:
     """Both sections; sources that exist before the run are pinned, the pipeline's own is made by it."""
-    first = pretrain.resolve(store, name, settings.pretrain, announce)
     second, data = transfer.resolve_targets(store, settings.transfer, announce)
+    first = pretrain.resolve(store, name, _without_targets(settings.pretrain, second.targets), announce)
     own = first.settings.model
     sources = transfer.resolve_sources(store, [text for text in second.source if text != own], announce)
     uses_own = not second.source or own in second.source
@@ -43,6 +43,14 @@ def resolve(store: Store, name: str, settings: PipelineSettings, announce: Say) 
     }
     inputs = {"pretrain": first, "data": data, "sources": sources, "own": uses_own}
     return Resolved("pipeline", name, PipelineSettings(pretrain=first.settings, transfer=second), identity, inputs)
+
+
+def _without_targets(settings: PretrainSettings, targets: tuple[str, ...]) -> PretrainSettings:
+    """`exclude_target_compositions` as what it amounts to."""
+    if not settings.exclude_target_compositions:
+        return settings
+    exclude = (*settings.exclude_compositions_of, *targets)
+    return settings.model_copy(update={"exclude_compositions_of": exclude, "exclude_target_compositions": False})
 
 
 def plan(store: Store, job: Resolved) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from xtlray.data.dataset import open_dataset
 from xtlray.errors import RequestError
 from xtlray.kinds.estimate import pretrain_cost
 from xtlray.kinds.kind import Context, Kind, Outcome, Resolved, Say
+from xtlray.kinds.transfer import expand_targets
 from xtlray.names import check_model_name
 from xtlray.nn.nets import resolve_net
 from xtlray.pipeline import pretrain
@@ -17,7 +18,14 @@ from xtlray.store import Store
 
 
 def resolve(store: Store, name: str, settings: PretrainSettings, announce: Say) -> Resolved:
-    """Fill in the model's name and the net's settings, look up the data."""
+    """Fill in the model's name and the net's settings, expand patterns, look up the data."""
+    if settings.exclude_target_compositions:
+        raise RequestError(
+            "A pretraining alone has no targets whose compositions it could leave out",
+            got="exclude_target_compositions: true",
+            allowed="the section pretrain of a job of kind pipeline",
+            fix="name the datasets instead: exclude_compositions_of: [jarvis/*]",
+        )
     twice = sorted(name for name, n in Counter(settings.dataset).items() if n > 1)
     if twice:
         raise RequestError("A dataset is named twice", got=", ".join(twice), fix="name each property once")
@@ -25,8 +33,9 @@ def resolve(store: Store, name: str, settings: PretrainSettings, announce: Say) 
         settings = settings.model_copy(update={"model": check_model_name(name)})
     if settings.model and settings.model.startswith("builtin/"):
         raise RequestError("Names under builtin/ belong to the package", got=settings.model, fix="set another model")
-    settings = settings.model_copy(update={"net": resolve_net(settings.net)})
-    data = {each: open_dataset(store, each).card.data_hash for each in settings.dataset}
+    exclude = tuple(expand_targets(store, settings.exclude_compositions_of, announce))
+    settings = settings.model_copy(update={"net": resolve_net(settings.net), "exclude_compositions_of": exclude})
+    data = {each: open_dataset(store, each).card.data_hash for each in (*settings.dataset, *exclude)}
     identity = {"kind": "pretrain", "name": name, **settings.identity(), "data": data}
     return Resolved("pretrain", name, settings, identity, {"data": data})
 

@@ -33,7 +33,7 @@ def expand_targets(store: Store, patterns: tuple[str, ...], announce: Say) -> li
         missing = [name for name in names if name not in here]
         if len(missing) == len(names):
             raise RequestError(
-                "The target is known but not here",
+                "The dataset is known but not here",
                 got=pattern,
                 fix=f"xtlray data fetch '{pattern}'",
             )

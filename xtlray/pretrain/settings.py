@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from xtlray.names import check_model_name
 from xtlray.settings import Settings, resource
@@ -41,6 +50,14 @@ class PretrainSettings(Settings):
     model: Annotated[str, AfterValidator(check_model_name)] | None = Field(
         None, description="name under which the model is published; by default the job's"
     )
+    exclude_compositions_of: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="datasets, names or shell patterns such as jarvis/*, whose test compositions are left out of the "
+        "training and validation rows",
+    )
+    exclude_target_compositions: bool = Field(
+        False, description="in a pipeline: exclude_compositions_of the targets of its transfer"
+    )
     loader: Literal["auto", "resident", "streaming"] = Field(
         "auto",
         description="resident: all rows in memory; streaming: Ray Data from the shards; auto: by size",
@@ -57,6 +74,11 @@ class PretrainSettings(Settings):
         description="cores per worker; by default the cores of the cluster over the workers",
         json_schema_extra=resource(),
     )
+
+    @model_serializer(mode="wrap")
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the exclusions where there are none: such a job keeps the run id that it had before there were."""
+        return {key: value for key, value in handler(self).items() if value or not key.startswith("exclude_")}
 
     @property
     def worker_range(self) -> tuple[int, int]:

@@ -72,7 +72,7 @@ def run_training(
         store: where data are read and checkpoints are kept.
         run: the run's folder in the store; `attempt`: this attempt's.
         settings: the job.
-        hashes: the version of each dataset.
+        hashes: the version of each dataset, those whose test compositions are left out included.
         on_epoch: called in this process with each epoch's entry of the history and the scale of its errors.
 
     Raises:
@@ -96,6 +96,7 @@ def run_training(
         recipe,
         scale.cpus,
         settings.loader,
+        tuple((name, hashes[name]) for name in settings.exclude_compositions_of),
     )
     done = found.state.epoch if found else 0
     if done:

@@ -48,6 +48,7 @@ class WorkerConfig:
     recipe: Recipe
     threads: int
     loader: Loader
+    exclude: tuple[tuple[str, str], ...] = ()  # the same of datasets whose test compositions are left out
 
 
 class DistributedRanks(Ranks):
@@ -115,7 +116,7 @@ def _train(worker: WorkerConfig) -> None:
     torch.set_num_threads(worker.threads)
     keep_freed_memory()
     store, ranks = Store(worker.store), DistributedRanks()
-    rows = load_rows(store, worker.data, worker.loader, ranks)
+    rows = load_rows(store, worker.data, worker.loader, ranks, worker.exclude)
     if ranks.rank == 0:
         with suppress(StoreError):  # a note, for which no worker may end alone and leave the others waiting
             note_choice(store, worker.attempt, rows.choice)
