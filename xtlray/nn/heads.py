@@ -6,8 +6,6 @@ import io
 import zipfile
 from typing import Any
 
-import skops.io
-
 from xtlray.errors import StoreError
 from xtlray.nn.trees import what_is_wrong
 
@@ -20,11 +18,15 @@ TRUSTED: tuple[str, ...] = (
 
 def pack_head(estimator: Any) -> bytes:
     """A fitted scikit-learn estimator as a skops file."""
+    import skops.io  # here: it takes as long as torch, and every trial process would wait for it
+
     return skops.io.dumps(estimator)
 
 
 def unpack_head(data: bytes, where: str) -> Any:
     """The estimator in a skops file read from `where`. Raises `StoreError` for damage and for types off the list."""
+    import skops.io
+
     try:
         strange = [name for name in skops.io.get_untrusted_types(data=data) if name not in TRUSTED]
         if strange:
