@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from xtlray.settings import Settings
 from xtlray.store import Store
+
+SCRATCH = "scratch"  # what a benchmark writes to measure it, in its attempt's folder
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,16 @@ class Bench:
     """A benchmark.
 
     Attributes:
-        settings: the model of its job's keys; it has `bench` and `dataset`.
+        settings: the model of its job's keys; it has `bench`, `dataset` and `repeats`.
         measure: place and settings → the figures, as JSON.
     """
 
     settings: type[Settings]
     measure: Callable[[Place, Any], dict[str, Any]]
+
+
+def clear(place: Place) -> None:
+    """Delete what was written to measure it."""
+    place.store.delete(place.store.list(f"{place.folder}/{SCRATCH}"))
+    if place.store.local_path:
+        shutil.rmtree(place.store.local_path / place.folder / SCRATCH, ignore_errors=True)  # empty folders

@@ -7,7 +7,6 @@ what counts; a rate alone is that of a machine at an hour.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from xtlray import provenance
 from xtlray.bench.bare import LR, Work
-from xtlray.bench.bench import Bench, Place
+from xtlray.bench.bench import SCRATCH, Bench, Place, clear
 from xtlray.bench.stream import Fed, Loader, make_rows, train
 from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.errors import RequestError, WorkError
@@ -32,8 +31,6 @@ from xtlray.pretrain.timing import TIMING
 from xtlray.pretrain.trainer import run_training
 from xtlray.settings import Settings
 from xtlray.store import Store
-
-SCRATCH = "scratch"
 
 
 def _listed(value: Any) -> Any:
@@ -85,13 +82,6 @@ def measure(place: Place, settings: PretrainBenchSettings) -> dict[str, Any]:
     figures |= {"first_step_s": first, "stream_over_resident": None, **fed}
     figures["runs"] = [run for each in rounds for run in each.values()]
     return {**figures, "hardware": provenance.hardware(), "commit": provenance.commit(), **_libraries()}
-
-
-def clear(place: Place) -> None:
-    """Delete what was written to measure it."""
-    place.store.delete(place.store.list(f"{place.folder}/{SCRATCH}"))
-    if place.store.local_path:
-        shutil.rmtree(place.store.local_path / place.folder / SCRATCH, ignore_errors=True)  # empty folders
 
 
 def _libraries() -> dict[str, str]:

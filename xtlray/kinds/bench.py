@@ -19,6 +19,7 @@ from xtlray.store import Store
 BENCHES: dict[str, str] = {
     "loading": "xtlray.bench.loading:BENCH",
     "pretrain": "xtlray.bench.pretrain:BENCH",
+    "sweep": "xtlray.bench.sweep:BENCH",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from xtlray.errors import RequestError, StoreError
 from xtlray.nn.members import NetMember
@@ -27,6 +28,7 @@ from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
 log = logging.getLogger("xtlray.transfer")
 RETRIES = 2  # of a trial whose process died; then it is recorded as failed
 OnRecord = Callable[[TrialRecord, bool], None]  # a record, and whether it is new
+RunTrial = Callable[[Store, Sweep, TrialSpec, Task, Mapping[str, NetMember]], TrialRecord]  # as `run_trial`
 
 
 class TrialActor(tune.Trainable):
@@ -40,6 +42,7 @@ class TrialActor(tune.Trainable):
         tasks: Mapping[str, Pool] | None = None,
         sources: Mapping[str, NetMember] | None = None,
         threads: int = 1,
+        run: RunTrial = run_trial,
     ) -> None:
         import torch
 
@@ -52,7 +55,7 @@ class TrialActor(tune.Trainable):
         torch.set_num_threads(threads)
         keep_freed_memory()
         self.sweep, self.specs, self.tasks, self.sources = sweep, specs, tasks, sources
-        self.store = Store(sweep.store)
+        self.store, self.run_trial = Store(sweep.store), run
         self.spec = specs[config["trial"]]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -61,7 +64,7 @@ class TrialActor(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         pool = self.tasks[self.spec.arm.target]
-        record = run_trial(self.store, self.sweep, self.spec, pool, self.sources)
+        record = self.run_trial(self.store, self.sweep, self.spec, pool, self.sources)
         return {"done": True, "status": record.status, "val_mae": record.val_mae}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -105,6 +108,23 @@ def _interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class _InOrder(FIFOScheduler):
+    """The first trial that waits, but none whose own process is just starting.
+
+    Tune's own would give that trial to the next process that becomes free, end the one that starts, and start another:
+    where trials are shorter than a start, slots stay empty for ever.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        controller = tune_controller._tune_controller  # what Tune passes warns of all that we ask it for
+        for trial in controller.get_trials():
+            if trial.status == "PENDING":
+                process = controller._trial_to_actor.get(trial)
+                if process is None or not controller._actor_manager.is_actor_started(process):
+                    return trial
+        return None
+
+
 class _Watch(tune.Callback):
     """Tells of each finished trial, in the driver's process."""
 
@@ -128,6 +148,7 @@ def run_trials(
     share: tuple[float, float],
     session: Callable[[], AbstractContextManager[None]],
     on_record: OnRecord,
+    run: RunTrial = run_trial,
 ) -> dict[str, TrialRecord]:
     """Run the trials that have no record yet; returns the records of all, by trial id.
 
@@ -141,6 +162,7 @@ def run_trials(
         share: cores and share of a GPU of a trial.
         session: starts Ray; entered only if there is something to run.
         on_record: called in this process with each record.
+        run: what a trial does, in a process of its own: it leaves the trial's record in the store.
     """
     specs = list(specs)
     known = {spec.id: record for spec in specs if (record := read_record(store, sweep, spec.id))}
@@ -152,7 +174,7 @@ def run_trials(
     errors: dict[str, str] = {}
     if todo:
         with session():
-            errors = _tune(store, sweep, todo, tasks, sources, stage, share, on_record)
+            errors = _tune(store, sweep, todo, tasks, sources, stage, share, on_record, run)
     for spec in todo:
         record = read_record(store, sweep, spec.id)
         if record is None:
@@ -176,6 +198,7 @@ def _tune(
     stage: str,
     share: tuple[float, float],
     on_record: OnRecord,
+    run: RunTrial,
 ) -> dict[str, str]:
     """Run the trials; returns the errors of those that Tune gave up, by trial id."""
     cpus, gpus = share
@@ -188,6 +211,7 @@ def _tune(
         tasks={name: task for name, task in tasks.items() if name in needed},
         sources=dict(sources),
         threads=max(1, int(cpus)),
+        run=run,
     )
     tuner = tune.Tuner(
         tune.with_resources(actor, {"cpu": cpus, "gpu": gpus}),
@@ -196,6 +220,7 @@ def _tune(
             metric="val_mae",
             mode="min",
             reuse_actors=True,
+            scheduler=_InOrder(),
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
@@ -203,6 +228,7 @@ def _tune(
             name=stage,
             storage_path=store.url_of(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they would be empty
             callbacks=[_Watch(store, sweep, on_record)],
             stop=_StopWhenInterrupted(),
             verbose=0,
