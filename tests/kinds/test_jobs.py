@@ -23,7 +23,7 @@ BUILTIN = ["demo.yaml", "make_demo_data.yaml"]
 
 def test_the_jobs_there_are() -> None:
     assert {*BUILTIN, "pretrain_oqmd.yaml", "transfer_quick.yaml"} <= set(FILES)
-    assert {"bench/loading.yaml", "bench/pretrain.yaml"} <= set(FILES)
+    assert {"bench/loading.yaml", "bench/pretrain.yaml", "bench/sweep.yaml"} <= set(FILES)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,11 +1,13 @@
-"""What a sweep makes of the errors that Tune reports; its trials are run in the tests of the pipeline."""
+"""In which order trials begin, and what a sweep makes of errors; trials are run in the tests of the pipeline."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import pytest
 
 from xtlray.errors import MissingKeyError, RequestError, StoreError, StoreGoneError, WorkError
-from xtlray.transfer.sweep import is_of_the_store
+from xtlray.transfer.sweep import _InOrder, is_of_the_store
 
 
 @pytest.mark.parametrize(("kind", "expected"), [
@@ -21,3 +23,26 @@ def test_a_failure_of_the_store_is_not_one_of_the_trial(kind: type[Exception], e
 
 def test_a_process_that_died_is_not_the_stores_doing() -> None:
     assert not is_of_the_store("")
+
+
+STATES = ("TERMINATED", "RUNNING", "PENDING", "PENDING", "PENDING")
+
+
+@pytest.mark.parametrize(("has_process", "started", "expected"), [
+    ({}, set(), 2),
+    ({2: "a", 3: "b"}, set(), 2),  # asked for, and there is no room for them yet: one that becomes free is taken
+    ({2: "a", 3: "b"}, {"a"}, 3),  # the process of 2 is starting
+    ({2: "a", 3: "b"}, {"a", "b"}, 4),
+    ({2: "a", 3: "b", 4: "c"}, {"a", "b", "c"}, None),
+])  # fmt: skip
+def test_a_trial_whose_process_starts_is_left_to_it(
+    has_process: dict[int, str], started: set[str], expected: int | None
+) -> None:
+    trials = [SimpleNamespace(status=status, number=n) for n, status in enumerate(STATES)]
+    controller = SimpleNamespace(
+        get_trials=lambda: trials,
+        _trial_to_actor=SimpleNamespace(get=lambda trial: has_process.get(trial.number)),
+        _actor_manager=SimpleNamespace(is_actor_started=lambda process: process in started),
+    )
+    chosen = _InOrder().choose_trial_to_run(SimpleNamespace(_tune_controller=controller))
+    assert getattr(chosen, "number", None) == expected

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -67,6 +67,8 @@ class Figures:
         overhead_whole_s: seconds of a slot per trial in which it does not sleep, from the first trial's beginning to
             the last one's end, starting processes and slots with nothing left to do included.
         driver_mb_per_trial: growth of the driver's resident memory while trials end, after the first tenth of them.
+        driver_cpu_s: of a core's time that the driver takes per trial, after the first tenth: it hardly hangs on what
+            else the machine does.
     """
 
     trials: int
@@ -77,6 +79,7 @@ class Figures:
     wall_s: float
     overhead_whole_s: float
     driver_mb_per_trial: float
+    driver_cpu_s: float
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ class Nap:
     process: str
     began: float
     ended: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """The driver as it is told of a trial's end: its resident memory, and the time of a core that it has taken."""
+
+    rss_mb: float
+    cpu_s: float
 
 
 def sleep_trial(
@@ -112,12 +123,12 @@ def measure(place: Place, settings: SweepBenchSettings) -> dict[str, Any]:
             rounds = [_round(place, settings, n) for n in range(settings.repeats)]
     finally:
         clear(place)
-    ratios = [each["many"].overhead_s / ((each["few"].overhead_s + each["again"].overhead_s) / 2) for each in rounds]
     sweeps = {"busy": [busy], **{name: [each[name] for each in rounds] for name in ("few", "many", "again")}}
     return {
         "overhead_s": busy.overhead_s,
         "busy_fraction": busy.busy_fraction,
-        "overhead_ratio_2000_over_200": median(ratios),
+        "overhead_ratio_2000_over_200": _ratio(rounds, "overhead_s"),
+        "driver_cpu_ratio_2000_over_200": _ratio(rounds, "driver_cpu_s"),
         "driver_mb_per_trial": max(each["many"].driver_mb_per_trial for each in rounds),
         "sweeps": [{"sweep": name, **asdict(each)} for name, several in sweeps.items() for each in several],
         "hardware": provenance.hardware(),
@@ -136,6 +147,12 @@ def _round(place: Place, settings: SweepBenchSettings, n: int) -> dict[str, Figu
     return found
 
 
+def _ratio(rounds: list[dict[str, Figures]], figure: str) -> float:
+    """Many over few, which are the mean of those before and those after; of all rounds the median."""
+    found = [{name: getattr(each, figure) for name, each in sweeps.items()} for sweeps in rounds]
+    return median(2 * each["many"] / (each["few"] + each["again"]) for each in found)
+
+
 def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -> Figures:
     """Sweep over trials that sleep. Ray must be up."""
     run = f"{place.folder.removeprefix('runs/')}/{SCRATCH}/{name}"
@@ -143,7 +160,7 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
     arm = Arm(TARGET, "sleep", None)
     specs = [TrialSpec(arm, "0" * 64, {"seconds": seconds, "trial": n}, 0) for n in range(trials)]
     share = int(ray.cluster_resources()["CPU"] / slots * 1e4) / 1e4  # Ray counts ten-thousandths of a core
-    memory: list[float] = []
+    told: list[Told] = []
     started = time.time()
     records = run_trials(
         place.store,
@@ -154,7 +171,7 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
         stage="sleep",
         share=(share, 0),
         session=place.session,
-        on_record=lambda record, fresh: memory.append(rss_mb()),
+        on_record=lambda record, fresh: told.append(Told(rss_mb(), time.process_time())),
         run=sleep_trial,
     )
     wall = time.time() - started
@@ -162,7 +179,7 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
     if failed:
         raise WorkError(f"{len(failed)} of {trials} trials did not sleep", got=failed[0])
     naps = [Nap(**record.history[0]) for record in records.values()]
-    return figures_of(naps, slots, started, wall, memory)
+    return figures_of(naps, slots, started, wall, told)
 
 
 def _task() -> Task:
@@ -171,14 +188,14 @@ def _task() -> Task:
     return Task(TARGET, "0" * 64, "none", x_BX, y_B, x_BX, y_B, {})
 
 
-def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, memory: list[float]) -> Figures:
+def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, told: Sequence[Told]) -> Figures:
     """The figures of a sweep.
 
     Args:
         naps: of all trials.
         slots: how many were to be at work at once.
         started: when the sweep was asked for (Unix, s); `wall`: seconds until it was done.
-        memory: resident MB of the driver, each time that a trial had ended.
+        told: of the driver, each time that a trial had ended.
     """
     naps = sorted(naps, key=lambda nap: nap.began)
     firsts = sorted({nap.process: nap.began for nap in reversed(naps)}.values())
@@ -187,7 +204,8 @@ def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, mem
     asleep = sum(max(0.0, min(nap.ended, last) - max(nap.began, ready)) for nap in naps)
     between = sum(nap.began > ready for nap in naps)
     whole = slots * (max(nap.ended for nap in naps) - naps[0].began) - sum(nap.ended - nap.began for nap in naps)
-    warm = int(len(memory) * WARM)
+    warm = int(len(told) * WARM)
+    after = max(1, len(told) - 1 - warm)
     return Figures(
         trials=len(naps),
         slots=slots,
@@ -196,7 +214,8 @@ def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, mem
         start_s=ready - started,
         wall_s=wall,
         overhead_whole_s=whole / len(naps),
-        driver_mb_per_trial=(memory[-1] - memory[warm]) / max(1, len(memory) - 1 - warm),
+        driver_mb_per_trial=(told[-1].rss_mb - told[warm].rss_mb) / after,
+        driver_cpu_s=(told[-1].cpu_s - told[warm].cpu_s) / after,
     )
 
 
