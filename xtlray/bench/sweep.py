@@ -32,7 +32,7 @@ from xtlray.settings import Settings
 from xtlray.store import Store
 from xtlray.transfer.plan import Arm, TrialSpec
 from xtlray.transfer.sweep import run_trials
-from xtlray.transfer.task import Task
+from xtlray.transfer.task import Pool
 from xtlray.transfer.trial import Sweep, leave_record
 
 TARGET = "bench/sleep"
@@ -100,14 +100,14 @@ class Told:
 
 
 def sleep_trial(
-    store: Store, sweep: Sweep, spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]
+    store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]
 ) -> TrialRecord:
     """A trial that sleeps for as long as its configuration says, and notes when and where."""
     began = time.time()
     time.sleep(spec.config["seconds"])
     nap = Nap(f"{socket.gethostname()} {os.getpid()}", began, time.time())
     outcome = {"status": "ok", "val_mae": 1.0, "val_rmse": 1.0, "history": [asdict(nap)]}
-    return leave_record(store, sweep, spec, task, {**outcome, "seconds": nap.ended - nap.began})
+    return leave_record(store, sweep, spec, pool, {**outcome, "seconds": nap.ended - nap.began})
 
 
 def measure(place: Place, settings: SweepBenchSettings) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
         place.store,
         sweep,
         specs,
-        {TARGET: _task()},
+        {TARGET: _pool()},
         {},
         stage="sleep",
         share=(share, 0),
@@ -182,10 +182,10 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
     return figures_of(naps, slots, started, wall, told)
 
 
-def _task() -> Task:
-    """Of one row: sleeping needs none."""
-    x_BX, y_B = np.zeros((1, 1), np.float32), np.zeros(1)
-    return Task(TARGET, "0" * 64, "none", x_BX, y_B, x_BX, y_B, {})
+def _pool() -> Pool:
+    """Of two rows: sleeping needs none."""
+    x_BX = np.zeros((2, 1), np.float32)
+    return Pool(TARGET, "0" * 64, "none", x_BX, np.zeros(2), np.array([0, 1], np.uint8), x_BX[:0])
 
 
 def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, told: Sequence[Told]) -> Figures:

@@ -28,7 +28,7 @@ from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
 log = logging.getLogger("xtlray.transfer")
 RETRIES = 2  # of a trial whose process died; then it is recorded as failed
 OnRecord = Callable[[TrialRecord, bool], None]  # a record, and whether it is new
-RunTrial = Callable[[Store, Sweep, TrialSpec, Task, Mapping[str, NetMember]], TrialRecord]  # as `run_trial`
+RunTrial = Callable[[Store, Sweep, TrialSpec, Pool, Mapping[str, NetMember]], TrialRecord]  # as `run_trial`
 
 
 class TrialActor(tune.Trainable):
