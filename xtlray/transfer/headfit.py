@@ -14,16 +14,17 @@ from xtlray.transfer.task import Task
 
 
 def head_configs(setting: Setting) -> list[Config]:
-    """Regressors of the job with their settings: each regressor's first ones, then the second ones.
+    """Regressors of the job with their settings: each regressor's first ones; for full effort then the second ones.
 
     Where a few targets reach far, each is tried on their logarithms too.
     """
+    turns = None if setting.effort == "full" else 1
     by_regressor = [
-        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants]
+        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants[:turns]]
         for name in setting.regressors
     ]
-    turns = [config for turn in zip_longest(*by_regressor) for config in turn if config]
-    plain = turns[: BUDGETS[setting.effort].heads]
+    plain = [config for turn in zip_longest(*by_regressor) for config in turn if config]
+    plain = plain[: BUDGETS[setting.effort].heads]
     if not setting.long_tailed:
         return plain
     return [config for one in plain for config in (one, {**one, "warp": "log"})]
