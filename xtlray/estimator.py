@@ -47,7 +47,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         source: the model to start from: `name`, `name@3` or `name@alias`; methods from scratch leave it unread.
         method: one of those of transfer jobs, such as `tl-finetune`.
         effort: `quick`, `standard` or `full`: how many configurations are tried, and how long each trains.
-        seeds: members of the model; by default 2, 3 or 5 by effort, and more where rows are few.
+        seeds: members of the model; by default 1, 2 or 5 by effort, and more where rows are few.
         net: of methods that start from scratch.
         store: where the source lies, a URL or a folder; by default `$XTLRAY_STORE`, else `./xtlray-store`.
 

@@ -73,10 +73,10 @@ class Features:
         Raises:
             RequestError: the input has no physical attributes, and a block wants them.
         """
-        parts = [self._columns(block, x_BX) for block in self.blocks]
-        return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        return beside([self.columns(block, x_BX) for block in self.blocks])
 
-    def _columns(self, block: Block, x_BX: NDArray[np.float32]) -> NDArray[np.float32]:
+    def columns(self, block: Block, x_BX: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Those of one block, float32 B × its width."""
         x_BF = x_BX[:, : self.fractions]
         if block.kind == "fractions":
             return x_BF
@@ -94,6 +94,11 @@ class Features:
             assert block.layer is not None, "activations are of a layer"
             return source.features(x_BF, block.layer)
         return source.predict_all(x_BF).astype(np.float32)
+
+
+def beside(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Columns of several blocks as one array."""
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def everything(sources: Sequence[NetMember], fractions: int, activations: bool = True) -> Features:

@@ -33,7 +33,7 @@ from xtlray.nn.tensors import (
 from xtlray.records import Member
 
 WEIGHTS = "weights.safetensors"
-_ROWS_AT_ONCE = 8192  # bounds the memory of hidden activations: 8192 × 1024 floats are 32 MB
+_ROWS_AT_ONCE = 2048  # bounds the memory of hidden activations; more rows at once leave the cache and are slower
 
 Array = NDArray[np.float64]
 
@@ -152,7 +152,11 @@ class HeadMember:
         return 1  # however many its sources have
 
     def predict(self, x_BX: NDArray[np.float32]) -> Array:
-        answer_B = np.asarray(self.estimator.predict(self.features.of(x_BX)), dtype=np.float64)
+        return self.answer(self.features.of(x_BX))
+
+    def answer(self, h_BH: NDArray[np.float32]) -> Array:
+        """Predictions from features, shape B."""
+        answer_B = np.asarray(self.estimator.predict(h_BH), dtype=np.float64)
         if self.scaler is not None:
             answer_B = self.scaler.inverse(answer_B[:, np.newaxis])[:, 0]
         return answer_B if self.bounds is None else answer_B.clip(*self.bounds)
@@ -195,11 +199,18 @@ class FeatureNetMember:
         return len(self.scaler.mean)
 
     def predict_all(self, x_BX: NDArray[np.float32]) -> Array:
-        h_BH = (self.features.of(x_BX) - self.center_H) / self.spread_H
-        return self.scaler.inverse(apply_in_chunks(self.net, h_BH).astype(np.float64))
+        return self._answer_all(self.features.of(x_BX))
 
     def predict(self, x_BX: NDArray[np.float32]) -> Array:
         return self.predict_all(x_BX)[:, 0]
+
+    def answer(self, h_BH: NDArray[np.float32]) -> Array:
+        """Predictions from features, shape B."""
+        return self._answer_all(h_BH)[:, 0]
+
+    def _answer_all(self, h_BH: NDArray[np.float32]) -> Array:
+        h_BH = (h_BH - self.center_H) / self.spread_H
+        return self.scaler.inverse(apply_in_chunks(self.net, h_BH).astype(np.float64))
 
     def describe(self) -> dict[str, Any]:
         own = {"kind": "feature-net", "net": self.spec, "scaler": self.scaler.as_json()}

@@ -40,8 +40,8 @@ class Budget:
 
 
 BUDGETS: dict[Effort, Budget] = {
-    "quick": Budget(25_000, 500, (3, 60), 1, 2, (2, 3, 5)),
-    "standard": Budget(90_000, 1_500, (6, 100), 2, 4, (3, 5, 8)),
+    "quick": Budget(30_000, 500, (3, 60), 1, 2, (1, 3, 5)),
+    "standard": Budget(90_000, 1_500, (6, 100), 2, 4, (2, 5, 8)),
     "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
 }
 

@@ -69,7 +69,7 @@ class TransferSettings(Settings):
     seeds: PositiveInt | None = Field(
         None,
         description="how many seeds of the chosen configuration are averaged, each with another fold held out; by "
-        "default 2, 3 or 5 by effort, and more where rows are few",
+        "default 1, 2 or 5 by effort, and more where rows are few",
     )
     effort: Effort = Field("quick", description="how many configurations are tried and how long each trains")
     regressors: dict[Effort, dict[str, PositiveInt | Literal["all"]]] = Field(

@@ -19,7 +19,8 @@ from xtlray.chem.fractions import ELEMNET_ELEMENTS
 from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
-from xtlray.nn.features import Features
+from xtlray.nn.features import Block, Features, beside
+from xtlray.nn.members import FeatureNetMember, HeadMember, LiveMember, NetMember
 from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.warp import WarpKind
 
@@ -105,12 +106,21 @@ class Task:
         return TargetScaler.fit_warped(warp, self.y_train_B)
 
     def columns(self, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features of the training and of the validation rows, B × H.
-
-        Those of the last few pools are remembered: a source answers for a row once in a process, not in each trial.
-        """
-        h_BH = _remembered(self.pool, features)
+        """Features of the training and of the held-out rows, B × H."""
+        h_BH, _ = pool_columns(self.pool, features)
         return h_BH[self.train_B], h_BH[self.val_B]
+
+    def answers(self, member: LiveMember) -> Array:
+        """What a member says of the held-out rows."""
+        if isinstance(member, HeadMember | FeatureNetMember):
+            return member.answer(pool_columns(self.pool, member.features)[0][self.val_B])
+        return member.predict(self.x_val_BX)
+
+    def test_answers(self, member: LiveMember) -> Array:
+        """What a member says of the test rows."""
+        if isinstance(member, HeadMember | FeatureNetMember):
+            return member.answer(pool_columns(self.pool, member.features)[1])
+        return member.predict(self.pool.x_test_TX)
 
     def part(self, rows: int, seed: int) -> Task:
         """The same task with at most so many training rows, drawn by the seed."""
@@ -121,18 +131,32 @@ class Task:
         return smaller
 
 
-_memory: OrderedDict[tuple[object, ...], tuple[Pool, Features, NDArray[np.float32]]] = OrderedDict()
+_memory: OrderedDict[tuple[object, ...], tuple[Pool, NetMember, NDArray[np.float32]]] = OrderedDict()
 
 
-def _remembered(pool: Pool, features: Features) -> NDArray[np.float32]:
-    key = (id(pool), features.blocks, *(id(source) for source in features.sources))
+def pool_columns(pool: Pool, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features of the pool's rows and of its test rows.
+
+    What a source makes of the last few pools is remembered: it looks at a row once in a process, not in each trial.
+    """
+    parts = [_columns(pool, features, block) for block in features.blocks]
+    return beside([rows for rows, _ in parts]), beside([test for _, test in parts])
+
+
+def _columns(pool: Pool, features: Features, block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if block.kind in ("fractions", "attributes"):
+        return features.columns(block, pool.x_BX), features.columns(block, pool.x_test_TX)
+    source = features.sources[block.source]
+    key = (id(pool), id(source), block.kind, block.layer)
     if key not in _memory:
+        both = np.concatenate([pool.x_BX, pool.x_test_TX])
         # What the key's ids speak of is kept beside it, so that no other object can have them.
-        _memory[key] = (pool, features, features.of(pool.x_BX))
+        _memory[key] = (pool, source, features.columns(block, both))
         while len(_memory) > 1 and sum(h_BH.nbytes for _, _, h_BH in _memory.values()) > _REMEMBERED_BYTES:
             _memory.popitem(last=False)
     _memory.move_to_end(key)
-    return _memory[key][2]
+    found = _memory[key][2]
+    return found[: len(pool.y_B)], found[len(pool.y_B) :]
 
 
 def make_pool(dataset: Dataset, encoder: InputEncoder) -> Pool:

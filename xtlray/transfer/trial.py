@@ -110,7 +110,7 @@ def _outcome(
 ) -> dict[str, Any]:
     task = pool.task(spec.seed)
     fitted = fit_spec(spec, task, sources)
-    predicted_B = fitted.member.predict(task.x_val_BX)
+    predicted_B = task.answers(fitted.member)
     val_mae, val_rmse = mae(task.y_val_B, predicted_B), rmse(task.y_val_B, predicted_B)
     if val_mae is None or val_rmse is None or not math.isfinite(val_mae + val_rmse):
         raise WorkError("The trial's validation error is not a number", got=str(val_mae), fix="try a lower lr")
@@ -122,7 +122,7 @@ def _outcome(
     rate = None
     if len(pool.x_test_TX):
         started = time.perf_counter()
-        answers["test"] = torch.from_numpy(fitted.member.predict(pool.x_test_TX))
+        answers["test"] = torch.from_numpy(task.test_answers(fitted.member))
         rate = len(pool.x_test_TX) / (time.perf_counter() - started)
     return {
         **outcome,
