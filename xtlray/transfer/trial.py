@@ -25,6 +25,7 @@ from xtlray.transfer.plan import KEEP, TrialSpec
 from xtlray.transfer.task import Pool, Task
 
 log = logging.getLogger("xtlray.transfer")
+_TIMED_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def _outcome(
     answers = {"fold": torch.from_numpy(predicted_B), "test": torch.zeros(0, dtype=torch.float64)}
     rate = None
     if len(pool.x_test_TX):
-        started = time.perf_counter()
         answers["test"] = torch.from_numpy(task.test_answers(fitted.member))
-        rate = len(pool.x_test_TX) / (time.perf_counter() - started)
+        some = pool.x_test_TX[:_TIMED_ROWS]
+        started = time.perf_counter()
+        fitted.member.predict(some)  # the whole way from the input, which `answers` had in part from before
+        rate = len(some) / (time.perf_counter() - started)
     return {
         **outcome,
         "predictions": keep_file(store, sweep, "answers.safetensors", pack_tensors(answers)),
