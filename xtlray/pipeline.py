@@ -264,6 +264,7 @@ def learning_curve(
 def write_report(store: Store, attempt: Attempt) -> str:
     """Write the page of a run that has its results; returns where it lies."""
     from xtlray.leaderboard.fold import rank, read_results
+    from xtlray.leaderboard.published import against_published
     from xtlray.report.page import report_page
 
     run = attempt.run
@@ -275,7 +276,8 @@ def write_report(store: Store, attempt: Attempt) -> str:
     }
     job = store.get(f"{run.folder}/job.yaml").decode()
     key = f"reports/{run.id}/index.html"
-    store.create(key, report_page(run.id, results, facts, job).encode())
+    beside = against_published(store, results)["by_target"]
+    store.create(key, report_page(run.id, results, facts, job, beside).encode())
     return store.url_of(key)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from xtlray.records import ResultRecord
 from xtlray.report.plots import error_plot
+from xtlray.report.published import published_plot
 from xtlray.report.tables import BOARD, board_rows
 
 _STYLE = """
@@ -18,7 +19,13 @@ svg { max-width: 100%; height: auto }
 """
 
 
-def report_page(run: str, results: Sequence[ResultRecord], facts: Mapping[str, Any], job: str) -> str:
+def report_page(
+    run: str,
+    results: Sequence[ResultRecord],
+    facts: Mapping[str, Any],
+    job: str,
+    published: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The page of a run.
 
     Args:
@@ -26,9 +33,13 @@ def report_page(run: str, results: Sequence[ResultRecord], facts: Mapping[str, A
         results: its leaderboard rows, ranked.
         facts: what to say above the job file: commit, versions, hardware.
         job: the text of its `job.yaml`.
+        published: chosen results beside published figures, as `xtlray.leaderboard.published` has them by target.
     """
     plot = error_plot(results, "Test errors by target and method")
     svg = plot[plot.index("<svg") :] if plot else "<p>No target has test rows.</p>"
+    beside = published_plot(published)
+    if beside:
+        svg = f"{beside[beside.index('<svg') :]}{svg}"
     head = "".join(f"<th>{html.escape(title)}</th>" for title in BOARD.values())
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_cell(row.get(key)))}</td>" for key in BOARD) + "</tr>"
