@@ -14,13 +14,12 @@ from xtlray.transfer.task import Task
 
 
 def head_configs(setting: Setting) -> list[Config]:
-    """Regressors of the job with their settings: each regressor's first ones; for full effort then the second ones.
+    """Regressors of the job with their settings: each regressor's first ones, then the second ones, as many as it may.
 
     Where a few targets reach far, each is tried on their logarithms too.
     """
-    turns = None if setting.effort == "full" else 1
     by_regressor = [
-        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants[:turns]]
+        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants]
         for name in setting.regressors
     ]
     plain = [config for turn in zip_longest(*by_regressor) for config in turn if config]

@@ -29,7 +29,7 @@ DEFAULT_METHODS = ("base", "sc-ml-pa", "tl-ml-mixed", "tl-finetune", "tl-modfine
 # Most training rows on which an effort tries a regressor, the likeliest first. SVR's time grows with the square of the
 # rows; a forest's file, with the rows.
 REGRESSORS: dict[Effort, dict[str, int | Literal["all"]]] = {
-    "quick": {"gradient_boosting": "all", "ridge": 2_000},
+    "quick": {"gradient_boosting": "all"},
     "standard": {"gradient_boosting": "all", "extra_trees": 15_000, "svr": 3_000, "ridge": "all"},
     "full": {
         "linear": "all",
