@@ -12,7 +12,7 @@ from xtlray.transfer.settings import Effort
 Config = dict[str, Any]
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
-_TRIAL_FOLDS = 3
+_TRIAL_FOLDS = 2
 _PART = 3  # the first rung has a third of the epochs, or of the rows
 _FEWEST_ROWS = 1_000
 
@@ -22,7 +22,8 @@ class Budget:
     """What an effort spends.
 
     Attributes:
-        visits: rows × epochs of a net's training, within the bounds of `epochs`.
+        visits: rows × epochs of a net's training, within the bounds of `epochs`; the second figure is for fewer than
+            `FEW_ROWS` rows, where batches are small, and a visit costs twice as much.
         steps: of the optimizer at most: on a small batch a step costs the pass over the weights, whatever the rows.
         epochs: fewest and most.
         nets: configurations that a method with a net tries on a target.
@@ -31,7 +32,7 @@ class Budget:
             third for fewer than `VERY_FEW_ROWS`: there a fit costs seconds, and one fold says little.
     """
 
-    visits: int
+    visits: tuple[int, int]
     steps: int
     epochs: tuple[int, int]
     nets: int
@@ -40,9 +41,9 @@ class Budget:
 
 
 BUDGETS: dict[Effort, Budget] = {
-    "quick": Budget(30_000, 500, (3, 60), 1, 2, (1, 3, 5)),
-    "standard": Budget(90_000, 1_500, (6, 100), 2, 4, (2, 5, 8)),
-    "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
+    "quick": Budget((30_000, 15_000), 500, (3, 60), 1, 2, (1, 2, 3)),
+    "standard": Budget((75_000, 40_000), 1_500, (5, 100), 2, 3, (2, 4, 6)),
+    "full": Budget((600_000, 300_000), 8_000, (25, 150), 12, 26, (5, 8, 10)),
 }
 
 
@@ -59,7 +60,7 @@ def folds_to_compare(rows: int, members: int) -> int:
 def epochs_for(effort: Effort, rows: int, batch: int) -> int:
     """Epochs of a net on that many rows."""
     budget = BUDGETS[effort]
-    wanted = min(budget.visits / max(1, rows), budget.steps / steps_per_epoch(rows, batch))
+    wanted = min(budget.visits[rows < FEW_ROWS] / max(1, rows), budget.steps / steps_per_epoch(rows, batch))
     return min(budget.epochs[1], max(budget.epochs[0], round(wanted)))
 
 
