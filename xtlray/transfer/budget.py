@@ -14,7 +14,7 @@ FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2
 _PART = 3  # the first rung has a third of the epochs, or of the rows
-_FEWEST_ROWS = 1_000
+_FEWEST_ROWS, _MOST_ROWS = 1_000, 6_000  # of a regressor's first rung
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Budget:
 
 BUDGETS: dict[Effort, Budget] = {
     "quick": Budget((30_000, 15_000), 500, (3, 60), 1, 2, (1, 2, 3)),
-    "standard": Budget((75_000, 40_000), 1_500, (5, 100), 2, 3, (2, 4, 6)),
+    "standard": Budget((60_000, 30_000), 1_500, (4, 100), 2, 3, (2, 3, 6)),
     "full": Budget((600_000, 300_000), 8_000, (25, 150), 12, 26, (5, 8, 10)),
 }
 
@@ -68,9 +68,9 @@ def first_rung(config: Config) -> Config:
     """A configuration with a part of its epochs, if it has any: a whole schedule, not the beginning of one."""
     if "epochs" not in config:
         return config
-    return {**config, "epochs": max(3, math.ceil(config["epochs"] / _PART))}
+    return {**config, "epochs": max(2, math.ceil(config["epochs"] / _PART))}
 
 
 def rows_of_first_rung(config: Config, rows: int) -> int:
     """On how many training rows it is fitted: all for a net, a part for a regressor."""
-    return rows if "epochs" in config else max(_FEWEST_ROWS, rows // _PART)
+    return rows if "epochs" in config else min(max(_FEWEST_ROWS, rows // _PART), _MOST_ROWS)
