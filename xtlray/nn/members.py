@@ -6,6 +6,7 @@ Shape suffixes: B rows, F features, K members, P properties.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,14 +59,18 @@ class LiveMember(Protocol):
         """The fields of its `Member` record, but for names of its own files."""
         ...
 
-    def tensors(self) -> dict[str, torch.Tensor]: ...
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its own, if it has any."""
+        return {}
 
-    def head_file(self) -> bytes | None: ...
+    def head_file(self) -> bytes | None:
+        """Its regressor, if it has one."""
+        return None
 
     @property
     def sources(self) -> Sequence[NetMember]:
         """The nets that make its features; members of one model share their files."""
-        ...
+        return ()
 
 
 def apply_in_chunks(function: Any, x_BF: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -85,7 +90,7 @@ class Head:
 
 
 @dataclass
-class NetMember:
+class NetMember(LiveMember):
     """A net with the scaler of its target(s).
 
     `heads` tell its outputs apart, in their order, where the net comes from a model that names them. It reads the
@@ -119,13 +124,6 @@ class NetMember:
     def tensors(self) -> dict[str, torch.Tensor]:
         return self.net.state_dict()
 
-    def head_file(self) -> bytes | None:
-        return None
-
-    @property
-    def sources(self) -> Sequence[NetMember]:
-        return ()
-
     @cached_property
     def as_source(self) -> tuple[str, bytes]:
         """Name and content of the file that holds it as a source of features. The net must not change any more."""
@@ -134,7 +132,7 @@ class NetMember:
 
 
 @dataclass
-class HeadMember:
+class HeadMember(LiveMember):
     """A scikit-learn regressor on features of a composition.
 
     Its answers stay within `bounds`: a linear one, far from what it was fitted on, would else answer anything. With
@@ -168,9 +166,6 @@ class HeadMember:
         scaler = self.scaler.as_json() if self.scaler else None
         return {"kind": "head", "bounds": self.bounds, "scaler": scaler, **_describe(self.features)}
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {}
-
     def head_file(self) -> bytes | None:
         return pack_head(self.estimator) if self.packed is None else self.packed
 
@@ -180,7 +175,7 @@ class HeadMember:
 
 
 @dataclass
-class FeatureNetMember:
+class FeatureNetMember(LiveMember):
     """A net on features of a composition, each column standardised as in the training rows.
 
     Attributes:
@@ -223,9 +218,6 @@ class FeatureNetMember:
             **with_prefix("columns", {name: torch.from_numpy(value) for name, value in columns.items()}),
         }
 
-    def head_file(self) -> bytes | None:
-        return None
-
     @property
     def sources(self) -> Sequence[NetMember]:
         return self.features.sources
@@ -240,7 +232,7 @@ def _describe(features: Features) -> dict[str, Any]:
 
 
 @dataclass
-class ConstantMember:
+class ConstantMember(LiveMember):
     """The same answer for every row: what any model has to beat."""
 
     value: float
@@ -257,16 +249,6 @@ class ConstantMember:
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "constant", "value": self.value}
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def head_file(self) -> bytes | None:
-        return None
-
-    @property
-    def sources(self) -> Sequence[NetMember]:
-        return ()
 
 
 def pack_members(members: Sequence[LiveMember]) -> tuple[list[Member], dict[str, bytes]]:
@@ -316,11 +298,12 @@ class _Sources:
         name = str(described.get("file"))
         if name not in self.files:
             raise StoreError("A member of a model lacks a source of its features", got=f"{self.where}: {name}")
-        if name not in self.known:
+        key = json.dumps(described, sort_keys=True)  # equal weights may be described in two ways
+        if key not in self.known:
             tensors = unpack_tensors(self.files[name], f"{self.where}/{name}")
             net, scaler = described.get("net"), described.get("scaler")
-            self.known[name] = _net(net, scaler, tensors, self.inputs, self.where)
-        return self.known[name]
+            self.known[key] = _net(net, scaler, tensors, self.inputs, self.where)
+        return self.known[key]
 
 
 def _unpack(
