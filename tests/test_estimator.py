@@ -37,7 +37,7 @@ def test_it_learns_and_its_members_are_averaged(store: Store) -> None:
     model = regressor(store, source="source", seeds=2).fit(FORMULAS, VALUES)
     answers = model.predict(FORMULAS)
     assert len(model.members_) == 2
-    assert np.abs(answers - VALUES).mean() < 0.9 * np.abs(VALUES - VALUES.mean()).mean()  # of few weights
+    assert np.abs(answers - VALUES).mean() < 0.95 * np.abs(VALUES - VALUES.mean()).mean()  # of few weights
     x_BF = model.encoder_.encode(tiny.parsed(FORMULAS))
     assert answers == pytest.approx(np.mean([member.predict(x_BF) for member in model.members_], axis=0))
     assert {"lr", "epochs"} <= set(model.config_)

@@ -23,7 +23,7 @@ from xtlray.registry.versions import ModelRef, publish
 from xtlray.runs import Run
 from xtlray.store import Store
 from xtlray.training.loop import Recipe
-from xtlray.transfer.task import Task
+from xtlray.transfer.task import Pool, Task
 from xtlray.transfer.trial import Sweep
 
 torch.set_num_threads(1)
@@ -86,12 +86,18 @@ def dataset(
     return open_dataset(store, name)
 
 
-def task(rows_train: int = 24, rows_val: int = 8, target: str = "user/gap") -> Task:
-    """A target that is a linear function of the fractions of two elements."""
-    x_BX = wide_inputs(rows_train + rows_val)
+def pool(rows_train: int = 24, rows_val: int = 8, rows_test: int = 6, target: str = "user/gap") -> Pool:
+    """A target that is a linear function of the fractions of two elements: fold 0 comes last, three others before."""
+    rows = rows_train + rows_val
+    x_BX = wide_inputs(rows)
     y_B = 5 + 100 * x_BX[:, 3].astype(float) - 50 * x_BX[:, 10]
-    cut = rows_train
-    return Task(target, "d" * 64, "split", x_BX[:cut], y_B[:cut], x_BX[cut:], y_B[cut:], {"train": 0, "val": 0})
+    fold_B = np.where(np.arange(rows) < rows_train, 1 + np.arange(rows) % 3, 0).astype(np.uint8)
+    return Pool(target, "d" * 64, "split", x_BX, y_B, fold_B, wide_inputs(rows_test, seed=5), {"train": 0, "val": 0})
+
+
+def task(rows_train: int = 24, rows_val: int = 8) -> Task:
+    """Fold 0 of `pool` held out."""
+    return pool(rows_train, rows_val).task(0)
 
 
 def model(
@@ -104,6 +110,7 @@ def model(
     source: ModelCard | None = None,
     result: str | None = None,
     exclude: Sequence[Dataset] = (),
+    interval: dict[str, float] | None = None,
 ) -> ModelRef:
     """A published model, by default of two nets; of several datasets, each has an output and 10 times the errors."""
     data = data or dataset(store)
@@ -120,7 +127,8 @@ def model(
         ENCODER,
         made[0],
         "pretrain",
-        source=source,
         exclude=exclude,
+        sources=[source] if source else [],
+        interval=interval,
     )
     return publish(store, run, name, result, made[1], card_maker(making))

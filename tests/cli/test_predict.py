@@ -37,7 +37,7 @@ def test_formulas_as_json(xtlray: Callable[..., Said]) -> None:
     code, out, err = xtlray("predict", "user/gap@best", "LiO", "NaN", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert [list(row) for row in rows] == [["formula", "value", "unit", "spread", "warning"]] * 2
+    assert [list(row) for row in rows] == [["formula", "value", "unit", "spread", "lower", "upper", "warning"]] * 2
     assert [row["formula"] for row in rows] == ["LiO", "NaN"]
     assert all(isinstance(row["value"], float) and row["unit"] == "eV" for row in rows)
     assert [row["warning"] for row in rows] == [None, "no training row held N"]
@@ -125,7 +125,7 @@ def test_a_file_in_a_file_out(xtlray: Callable[..., Said], tmp_path: Path, sourc
     else:
         rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert [(row["id"], row["formula"], row["note"]) for row in rows] == ROWS
-    assert list(rows[0]) == ["formula", "value", "unit", "spread", "warning", "id", "note"]
+    assert list(rows[0]) == ["formula", "value", "unit", "spread", "lower", "upper", "warning", "id", "note"]
     assert [row["value"] in ("", None) for row in rows] == [False, False, True, True, False]
     assert [row["spread"] in ("", None) for row in rows] == [False, False, True, True, False]
     assert "Xx is not an element" in rows[2]["warning"]

@@ -13,8 +13,16 @@ from xtlray.data.read import Table
 from xtlray.errors import RequestError
 
 ANSWERS = [
-    {"formula": "NaN", "value": 1.5, "unit": "eV", "spread": 0.25, "warning": None},
-    {"formula": "Xx", "value": None, "unit": "eV", "spread": None, "warning": "Xx is not an element"},
+    {"formula": "NaN", "value": 1.5, "unit": "eV", "spread": 0.25, "lower": 1.0, "upper": 2.0, "warning": None},
+    {
+        "formula": "Xx",
+        "value": None,
+        "unit": "eV",
+        "spread": None,
+        "lower": None,
+        "upper": None,
+        "warning": "no element",
+    },
 ]
 
 
@@ -29,7 +37,9 @@ def test_answers_come_first_and_other_columns_through() -> None:
         "value": [1.5, None],
         "unit": ["eV", "eV"],
         "spread": [0.25, None],
-        "warning": [None, "Xx is not an element"],
+        "lower": [1.0, None],
+        "upper": [2.0, None],
+        "warning": [None, "not one"],
         "id": ["007", "NA"],
         "note": ["", "b"],
     }
@@ -38,13 +48,13 @@ def test_answers_come_first_and_other_columns_through() -> None:
 def test_columns_named_like_answers_are_kept_too() -> None:
     mine = table(Composition=["NaN", "Xx"], value=["a", "b"], value_input=["c", "d"], unit=["e", "f"])
     columns = carry_through(mine, ["NaN", "Xx"], ANSWERS)
-    assert list(columns)[:5] == ["formula", "value", "unit", "spread", "warning"]
+    assert list(columns)[:7] == ["formula", "value", "unit", "spread", "lower", "upper", "warning"]
     assert (columns["value_input_input"], columns["value_input"], columns["unit_input"]) == (
         ["a", "b"],
         ["c", "d"],
         ["e", "f"],
     )
-    assert len(columns) == 8
+    assert len(columns) == 10
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.parquet", "OUT.CSV"])
@@ -60,7 +70,7 @@ def test_what_is_written_can_be_read(tmp_path: Path, name: str) -> None:
     assert found["formula"].tolist() == ["NaN", "Xx"]
     assert found["id"].tolist() == ["007", "NA"]
     assert found["value"].isna().tolist() == [False, True]
-    assert float(found["value"][0]) == 1.5
+    assert [float(found[name][0]) for name in ("value", "lower", "upper")] == [1.5, 1.0, 2.0]
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 

@@ -36,7 +36,7 @@ def test_every_job_says_what_its_kind_knows(name: str) -> None:
         targets = getattr(part, "targets", ()) if job["kind"] != "dataset" else ()
         for dataset in [*getattr(part, "dataset", ()), *targets]:
             catalog.find([dataset])
-        for method in getattr(part, "methods", ()):
+        for method in getattr(part, "trial_methods", ()):
             get_method(method)
         if hasattr(part, "net"):
             resolve_net(part.net)

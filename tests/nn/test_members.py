@@ -32,7 +32,7 @@ from xtlray.nn.members import (
 )
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
-from xtlray.nn.tensors import pack_tensors, unpack_tensors
+from xtlray.nn.tensors import pack_tensors, rounded, unpack_tensors, with_prefix
 from xtlray.records import FeatureBlock, Member
 
 
@@ -64,7 +64,8 @@ def three() -> list[LiveMember]:
 def test_packed_and_unpacked_they_predict_the_same_to_the_bit() -> None:
     members, x_BF = three(), tiny.inputs(11)
     records, files = pack_members(members)
-    assert set(files) == {WEIGHTS, "m1.skops"}
+    (source,) = members[1].sources
+    assert set(files) == {WEIGHTS, "m1.skops", source.as_source[0]}
     assert [record.kind for record in records] == ["net", "head", "constant"]
     read = [Member.model_validate_json(record.model_dump_json()) for record in records]
     again = unpack_members(read, files, 86, "here")
@@ -208,6 +209,9 @@ def test_an_old_head_is_read_as_ever() -> None:
         ({"blocks": [FeatureBlock(kind="answers", source=-1)]}, "source -1 of 1"),
         ({"sources": []}, "source 0 of 0"),
         ({"sources": [{}]}, "lacks its net"),
+        ({"sources": [{"file": "source-0.safetensors"}]}, "lacks a source of its features.*source-0"),
+        ({"scaler": {"mean": [1.0]}}, "no scaler of ours"),
+        ({"scaler": {"mean": [1.0], "scale": [1.0], "log": [-1.0, 0.0, 1.0]}}, "no scaler of ours.*log warp"),
         ({"sources": [{"net": {"name": "transformer"}, "scaler": {"mean": [0.0], "scale": [1.0]}}]}, "no net of ours"),
         ({"head": None}, "lacks its head"),
         ({"head": "other.skops"}, "lacks its head"),
@@ -241,6 +245,99 @@ def test_features_side_by_side_survive_packing(blocks: tuple[Block, ...]) -> Non
         assert np.array_equal(before.predict(x_BX), after.predict(x_BX))
     assert pack_members(again) == (records, files)
     assert records[0].attributes is (Block("attributes") in blocks)
+
+
+def with_own_sources(
+    members: list[LiveMember], records: list[Member], files: dict[str, bytes]
+) -> tuple[list[Member], dict[str, bytes]]:
+    """Records and files as they were when each member had its own copies of its sources, among its weights."""
+    tensors = unpack_tensors(files[WEIGHTS], "test") if WEIGHTS in files else {}
+    old = []
+    for k, (member, record) in enumerate(zip(members, records, strict=True)):
+        for place, source in enumerate(member.sources):
+            tensors.update(with_prefix(f"m{k}.source{place}", source.net.state_dict()))
+        described = [{name: said for name, said in each.items() if name != "file"} for each in record.sources]
+        old.append(record.model_copy(update={"prefix": f"m{k}", "sources": described}))
+    kept = {name: data for name, data in files.items() if not name.startswith("source-")}
+    return old, {**kept, WEIGHTS: pack_tensors(tensors)}
+
+
+def test_members_with_their_own_sources_are_read_as_ever() -> None:
+    x_BX = tiny.wide_inputs(9)
+    two = Features((Block("activations", 1, 1), Block("answers")), (tiny.net_member(3), tiny.net_member(4)), 86)
+    head = HeadMember(two, Ridge().fit(two.of(tiny.wide_inputs(20)), np.arange(20.0)))
+    members: list[LiveMember] = [feature_net(BLOCKS), head]
+    records, files = with_own_sources(members, *pack_members(members))
+    assert set(files) == {WEIGHTS, "m1.skops"}
+    for before, after in zip(members, unpack_members(records, files, 86, "here"), strict=True):
+        assert np.array_equal(before.predict(x_BX), after.predict(x_BX))
+    lacking = records[1].model_copy(update={"sources": records[1].sources[:1]})
+    with pytest.raises(StoreError, match="source 1 of 1"):
+        unpack_members([records[0], lacking], files, 86, "here")
+
+
+def test_a_source_is_one_file_however_many_members_read_it() -> None:
+    source, x_BF = tiny.net_member(3), tiny.inputs(5)
+    members: list[LiveMember] = []
+    for layer in (1, 2):
+        features = Features((Block("activations", layer), Block("answers")), (source,), 86)
+        members.append(HeadMember(features, Ridge(alpha=layer).fit(features.of(tiny.inputs(20)), np.arange(20.0))))
+    records, files = pack_members(members)
+    name, data = source.as_source
+    assert set(files) == {"m0.skops", "m1.skops", name}
+    assert files[name] == data
+    assert [record.prefix for record in records] == [None, None]
+    first, second = unpack_members(records, files, 86, "here")
+    assert first.sources[0] is second.sources[0]
+    for before, after in zip(members, (first, second), strict=True):
+        assert np.array_equal(before.predict(x_BF), after.predict(x_BF))
+
+
+def test_equal_weights_of_other_units_are_two_sources() -> None:
+    """The same net with its answers in eV and in meV: one file, and each member reads its own."""
+    members: list[LiveMember] = []
+    for scale in (1.0, 1000.0):
+        features = Features((Block("answers"),), (tiny.net_member(3, 3 * scale, 2 * scale),), 86)
+        members.append(HeadMember(features, Ridge().fit(features.of(tiny.inputs(20)), np.arange(20.0))))
+    again = unpack_members(*pack_members(members), 86, "here")
+    for before, after in zip(members, again, strict=True):
+        assert np.array_equal(before.predict(tiny.inputs(5)), after.predict(tiny.inputs(5)))
+
+
+@pytest.mark.parametrize("cut", [0, 20, -1])
+def test_a_source_that_is_cut_short_is_refused(cut: int) -> None:
+    records, files = pack_members([head_member()])
+    (name,) = (name for name in files if name.startswith("source-"))
+    with pytest.raises(StoreError, match=f"damaged or cut short.*{name}"):
+        unpack_members(records, {**files, name: files[name][:cut]}, 86, "here")
+
+
+def test_weights_that_16_bits_hold_take_16_bits_and_others_stay_whole() -> None:
+    exact, other = tiny.net_member(1), tiny.net_member(2)
+    exact.net.load_state_dict({name: rounded(value) for name, value in exact.net.state_dict().items()})
+    members: list[LiveMember] = [exact, other]
+    records, files = pack_members(members)
+    kinds = {name: value.dtype for name, value in unpack_tensors(files[WEIGHTS], "test").items()}
+    assert kinds["m0.output.weight"] == torch.float16
+    assert kinds["m1.output.weight"] == torch.float32
+    again = unpack_members(records, files, 86, "here")
+    for before, after in zip(members, again, strict=True):
+        assert np.array_equal(before.predict(tiny.inputs(5)), after.predict(tiny.inputs(5)))
+        assert {value.dtype for value in after.tensors().values()} == {torch.float32}
+    assert pack_members(again) == (records, files)
+
+
+def test_a_heads_answers_are_mapped_back_by_its_scaler() -> None:
+    y_B = np.exp(np.linspace(0, 12, 60))
+    scaler = TargetScaler.fit_warped("log", y_B)
+    features = Features((Block("fractions"),), (), 86)
+    head = Ridge().fit(tiny.inputs(60), scaler.transform(y_B[:, None])[:, 0])
+    member = HeadMember(features, head, (float(y_B[0]), float(y_B[-1])), scaler)
+    x_BF = tiny.inputs(9, seed=1)
+    (again,) = unpack_members(*pack_members([member]), 86, "here")
+    expected = scaler.inverse(head.predict(x_BF)[:, None])[:, 0]
+    assert again.predict(x_BF) == pytest.approx(expected)
+    assert y_B[0] <= expected.min() < expected.max() <= y_B[-1]
 
 
 def test_a_blocks_columns_are_what_it_says() -> None:

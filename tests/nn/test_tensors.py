@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from xtlray.errors import StoreError
-from xtlray.nn.tensors import load_weights, pack_tensors, under_prefix, unpack_tensors, with_prefix
+from xtlray.nn.tensors import (
+    load_weights,
+    pack_tensors,
+    rounded,
+    smallest,
+    under_prefix,
+    unpack_tensors,
+    widened,
+    with_prefix,
+)
 
 
 def test_equal_tensors_give_equal_bytes_in_whatever_order() -> None:
@@ -36,3 +45,24 @@ def test_wrong_weights_leave_the_net_as_it_was() -> None:
     with pytest.raises(StoreError, match=r"2 differences, the first at weight \[1, [23]\]"):
         load_weights(net, {"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, "here")
     assert torch.equal(net.weight, before)
+
+
+def test_what_is_rounded_is_kept_to_the_bit_in_half_the_space() -> None:
+    value = torch.linspace(-3, 3, 1001)
+    near = rounded(value)
+    assert float((near - value).abs().max()) < 2e-3
+    assert smallest(near).dtype == torch.float16
+    assert torch.equal(widened(smallest(near)), near)
+    assert torch.equal(rounded(near), near)
+
+
+@pytest.mark.parametrize("value", [1e6, 0.1, float("nan")])
+def test_what_16_bits_do_not_hold_stays_whole(value: float) -> None:
+    tensor = torch.tensor([1.0, value])
+    assert torch.equal(smallest(tensor), tensor) or value != value
+    assert smallest(tensor).dtype == torch.float32
+    assert smallest(torch.arange(3)).dtype == torch.int64
+
+
+def test_a_number_too_large_for_16_bits_is_not_made_infinite() -> None:
+    assert rounded(torch.tensor([1e6, 0.1])).tolist() == pytest.approx([1e6, 0.1])

@@ -15,6 +15,7 @@ from xtlray.data.inputs import InputEncoder
 from xtlray.errors import MissingKeyError, RequestError, StoreError
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import ConstantMember, HeadMember
+from xtlray.records import Member
 from xtlray.registry.cards import elements_seen
 from xtlray.registry.library import describe, list_models, verify
 from xtlray.registry.model import Model, load_model, source_net
@@ -58,7 +59,7 @@ def test_a_loaded_model_predicts_as_its_members_do(model: Model) -> None:
     each = np.stack([tiny.net_member(1).predict(x_BF), tiny.net_member(2).predict(x_BF)])
     assert frame["value"].to_numpy() == pytest.approx(each.mean(axis=0), abs=1e-6)
     assert frame["spread"].to_numpy() == pytest.approx(each.std(axis=0), abs=1e-6)
-    assert list(frame.columns) == ["formula", "value", "unit", "spread", "warning"]
+    assert list(frame.columns) == ["formula", "value", "unit", "spread", "lower", "upper", "warning"]
     assert frame["formula"].tolist() == ["LiO", "Fe2O3", "LiO"]
     assert frame["unit"].tolist() == ["eV"] * 3
     assert frame["warning"].tolist() == [None] * 3
@@ -67,7 +68,8 @@ def test_a_loaded_model_predicts_as_its_members_do(model: Model) -> None:
 def test_every_flipped_byte_is_refused(store: Store) -> None:
     ref = tiny.model(store, members=[tiny.net_member(), head()])
     files = ref.card().files
-    assert set(files) == {"weights.safetensors", "m1.skops"}
+    (source,) = (name for name in files if name.startswith("source-"))
+    assert set(files) == {"weights.safetensors", "m1.skops", source}
     for name in files:
         key = f"{ref.folder}/{name}"
         good = store.get(key)
@@ -99,11 +101,33 @@ def test_xtlray_load(store: Store, ref: ModelRef, monkeypatch: pytest.MonkeyPatc
 # --- predicting ------------------------------------------------------------------------------------------------------
 
 
+def test_members_have_weights_and_intervals_hang_on_what_groups_say(model: Model) -> None:
+    """Groups of weight 1/2 say 2 and 9: 5.5 ± 3.5 between them."""
+    parts = [(1.0, 0.5, 0), (3.0, 0.5, 0), (9.0, 1.0, 1)]  # answer, weight, group
+    records = [Member(kind="constant", value=value, weight=w, group=group) for value, w, group in parts]
+    card = model.card.model_copy(update={"members": records, "interval": {"level": 0.9, "quantile": 2.0, "floor": 0.5}})
+    weighted = replace(model, card=card, members=[ConstantMember(value) for value, _, _ in parts])
+    (row,) = weighted.predictions(["LiO"])
+    assert (row.value, row.lower, row.upper) == pytest.approx((5.5, 5.5 - 8, 5.5 + 8))
+    assert row.spread == pytest.approx(12.75**0.5)
+    unheld = weighted.predict(["LiO", "HeO"]).iloc[1]
+    assert unheld[["value", "spread", "lower", "upper"]].isna().all()
+
+
+def test_an_interval_survives_publication(store: Store) -> None:
+    interval = {"level": 0.9, "quantile": 3.0, "floor": 0.5}
+    ref = tiny.model(store, members=[ConstantMember(1.0), ConstantMember(2.0)], interval=interval)
+    (row,) = load_model(ref).predictions(["LiO"])
+    assert (row.value, row.lower, row.upper) == (1.5, 0.0, 3.0)  # members of one group: apart by chance alone
+    (row,) = load_model(tiny.model(store, run="tiny-00000001")).predictions(["LiO"])
+    assert (row.lower, row.upper) == (None, None)
+
+
 def test_one_formula_and_none(model: Model) -> None:
     assert model.predict("LiO")["value"].notna().tolist() == [True]
     empty = model.predict([])
     assert len(empty) == 0
-    assert list(empty.columns) == ["formula", "value", "unit", "spread", "warning"]
+    assert list(empty.columns) == ["formula", "value", "unit", "spread", "lower", "upper", "warning"]
     assert str(empty["value"].dtype) == "float64"
 
 

@@ -213,7 +213,7 @@ def test_a_card_from_before_there_were_several_still_reads(store: Store) -> None
 
 
 def test_an_older_program_refuses_the_card_by_its_version(ref: ModelRef) -> None:
-    assert ref.card().schema_version == ModelCard.SCHEMA == 3
+    assert ref.card().schema_version == ModelCard.SCHEMA == 4
 
 
 def test_outputs_that_the_card_does_not_name_are_refused(store: Store, datasets: list[Dataset], ref: ModelRef) -> None:
