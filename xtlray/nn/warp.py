@@ -82,7 +82,8 @@ class Warp:
         if "rank" not in value:
             return None
         knots, levels = tuple(value["rank"]), tuple(value["levels"])
-        if not knots or len(knots) != len(levels) or (np.diff(knots) <= 0).any() or (np.diff(levels) < 0).any():
+        rising = (np.diff(knots) > 0).all() and (np.diff(levels) >= 0).all()
+        if not knots or len(knots) != len(levels) or not rising:
             raise ValueError("a rank warp whose knots do not rise")
         return cls("rank", knots, levels)
 
