@@ -149,7 +149,7 @@ def score(
     chosen = mixture.records if mixture else []
     carried = sorted({name for part, _, _ in (mixture.parts if mixture else ()) for name in part.sources})
     known = [sources[name] for name in carried if name in sources]
-    single_arm = mixture is not None and len(mixture.parts) == 1
+    own = mixture is not None and mixture.parts[0][0] == arm  # an ensemble says whose members it has, even of one arm
     result = ResultRecord(
         target=arm.target,
         unit=dataset.card.unit,
@@ -169,7 +169,7 @@ def score(
         error=failures[0] if failures else None,
         seconds=sum(record.seconds for record in records),
         commit=sweep.commit,
-        config=chosen[0].config if single_arm else described(mixture) if mixture else {},
+        config=chosen[0].config if own else described(mixture) if mixture else {},
         trials=[record.trial for record in chosen],
         split_id=pool.split_id,
         protocol=OUT_OF_FOLD,
