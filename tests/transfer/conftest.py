@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from xtlray.records import PROTOCOL, TrialRecord
+from xtlray.records import OUT_OF_FOLD, TrialRecord
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def record() -> Callable[..., TrialRecord]:
             "config": {"lr": lr},
             "seed": seed,
             "status": "failed" if val_mae is None else "ok",
-            "protocol": PROTOCOL,
+            "protocol": OUT_OF_FOLD,
             "split_id": "split",
             "rows_train": 24,
             "rows_val": 8,

@@ -12,7 +12,10 @@ from xtlray.errors import RequestError, UnknownNameError
 from xtlray.nn.members import Head
 from xtlray.records import TrialRecord
 from xtlray.transfer.plan import (
+    COMPARE,
+    KEEP,
     Arm,
+    Facts,
     TrialSpec,
     arms_of,
     configs_of,
@@ -27,21 +30,23 @@ from xtlray.transfer.settings import TransferSettings
 SOURCES = {"oqmd-elemnet@1": tiny.NET}
 ROWS = {"user/gap": 24, "user/modulus": 300}
 HASHES = {"user/gap": "a" * 64, "user/modulus": "b" * 64}
+FACTS = {name: Facts(HASHES[name], rows) for name, rows in ROWS.items()}
 ARM = Arm("jarvis/klu", "tl-finetune", "oqmd-elemnet@1")
 SPEC = TrialSpec(ARM, "a" * 64, {"lr": 1e-3, "batch": 32, "epochs": 2}, 1)
 
 
 def settings(**changes: object) -> TransferSettings:
-    given = {"targets": list(ROWS), "net": tiny.NET, "seeds": 3, "effort": "standard", **changes}
+    methods = ["base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr"]
+    given = {"targets": list(ROWS), "methods": methods, "net": tiny.NET, "seeds": 3, "effort": "standard", **changes}
     return TransferSettings.parse(given, "job.yaml")
 
 
 def specs(job: TransferSettings) -> list[TrialSpec]:
-    return first_trials(arms_of(job, ROWS, SOURCES), job, ROWS, HASHES, SOURCES)
+    return first_trials(arms_of(job, ROWS, SOURCES), job, FACTS, SOURCES)
 
 
 def test_the_id_of_a_trial_is_the_same_everywhere() -> None:
-    assert SPEC.id == "jarvis.klu--tl-finetune--e471686b-s1"
+    assert SPEC.id == "jarvis.klu--tl-finetune--ac8a66ed-r1-s1"
     assert replace(SPEC, config={"epochs": 2, "batch": 32, "lr": 1e-3}).id == SPEC.id  # the order of keys is none
 
 
@@ -49,6 +54,7 @@ def test_the_id_of_a_trial_is_the_same_everywhere() -> None:
     "other",
     [
         replace(SPEC, seed=2),
+        replace(SPEC, rung=COMPARE),
         replace(SPEC, data_hash="b" * 64),
         replace(SPEC, config={"lr": 1e-3, "batch": 32, "epochs": 3}),
         replace(SPEC, arm=Arm("jarvis/klu", "tl-finetune", "oqmd-elemnet@2")),
@@ -92,37 +98,70 @@ def test_arms_that_cannot_be() -> None:
     assert arms_of(settings(methods=["base", "sc-dl-ef"]), ["user/gap"], []) != []
 
 
-def test_the_first_trials_are_every_configuration_with_one_seed_big_targets_first() -> None:
-    job = settings()
+def test_an_ensemble_has_no_trials_and_needs_others() -> None:
+    assert arms_of(settings(methods=["base", "ensemble"]), ["user/gap"], []) == [Arm("user/gap", "base", None)]
+    with pytest.raises(RequestError, match="An ensemble needs other methods"):
+        arms_of(settings(methods=["ensemble"]), ["user/gap"], [])
+
+
+def test_a_method_that_joins_sources_has_one_arm_for_all() -> None:
+    (arm,) = arms_of(settings(methods=["tl-ml-mixed"]), ["user/gap"], ["a@1", "b@2"])
+    assert (arm.source, arm.sources) == ("a@1+b@2", ("a@1", "b@2"))
+    assert "@" not in arm.slug
+    assert Arm("user/gap", "base", None).sources == ()
+
+
+def test_the_first_trials_compare_every_configuration_big_targets_first() -> None:
+    job = settings(methods=["base", "sc-dl-ef", "tl-ml-featextr", "tl-finetune"])
     found = specs(job)
-    assert {spec.seed for spec in found} == {0}
     assert [spec.arm.target for spec in found] == sorted((s.arm.target for s in found), reverse=True)
     for arm, group in group_by_arm(found).items():
-        assert [spec.config for spec in group] == configs_of(arm, job, ROWS[arm.target], SOURCES)
+        configs = configs_of(arm, job, FACTS[arm.target], SOURCES)
         assert {spec.data_hash for spec in group} == {HASHES[arm.target]}
+        if arm.method == "base":  # nothing to compare: it begins with what is kept
+            assert [(spec.config, spec.seed, spec.rung) for spec in group] == [({}, seed, KEEP) for seed in range(3)]
+        else:
+            expected = [(config, seed, COMPARE) for config in configs for seed in range(3)]
+            assert [(spec.config, spec.seed, spec.rung) for spec in group] == expected
 
 
-def test_the_other_seeds_are_those_of_the_chosen_configuration(record: Callable[..., TrialRecord]) -> None:
-    job = settings()
+def test_many_rows_are_compared_on_one_fold_and_long_tails_with_logarithms() -> None:
+    job, arm = settings(seeds=None), Arm("user/gap", "sc-dl-ef", None)
+    many = {"user/gap": Facts("a" * 64, 5000)}
+    assert {spec.seed for spec in first_trials([arm], job, many, {})} == {0}
+    tailed = {"user/gap": Facts("a" * 64, 5000, long_tailed=True)}
+    warps = [spec.config.get("warp") for spec in first_trials([arm], job, tailed, {})]
+    assert warps == [None, "log", None, "log"]
+
+
+def test_the_second_rung_is_the_best_configuration_with_every_seed(record: Callable[..., TrialRecord]) -> None:
+    job = settings(methods=["base", "sc-dl-ef", "tl-ml-featextr", "tl-finetune"])
     first = specs(job)
     records = {
-        spec.id: record(1.0 + i, config=spec.config, trial=spec.id, method=spec.arm.method)
+        spec.id: record(1.0 + i, config=spec.config, seed=spec.seed, trial=spec.id, method=spec.arm.method)
         for i, spec in enumerate(reversed(first))
     }
-    further = further_trials(first, job, records)
+    further = further_trials(first, job, FACTS, records)
+    assert {arm.method for arm in group_by_arm(further)} == {"sc-dl-ef", "tl-ml-featextr", "tl-finetune"}
     for arm, group in group_by_arm(further).items():
-        assert arm.method in ("sc-dl-ef", "tl-finetune")  # the others know no seed
-        assert [spec.seed for spec in group] == [1, 2]
-        best = configs_of(arm, job, ROWS[arm.target], SOURCES)[-1]  # the last has the lowest error
-        assert [spec.config for spec in group] == [best, best]
-    assert len(first) + len(further) == most_trials(first, job)
-    assert further_trials(first, settings(seeds=1), records) == []
+        best = configs_of(arm, job, FACTS[arm.target], SOURCES)[-1]  # the last has the lowest error
+        assert [(spec.config, spec.seed, spec.rung) for spec in group] == [(best, seed, KEEP) for seed in range(3)]
+    assert len({spec.id for spec in [*first, *further]}) == len(first) + len(further) == most_trials(first, job, FACTS)
+
+
+def test_arrival_decides_nothing(record: Callable[..., TrialRecord]) -> None:
+    job = settings(methods=["sc-dl-ef"])
+    first = specs(job)
+    records = {s.id: record(1.0, config=s.config, seed=s.seed, trial=s.id) for s in first}
+    backwards = dict(reversed(records.items()))
+    assert further_trials(first, job, FACTS, records) == further_trials(first, job, FACTS, backwards)
 
 
 def test_an_arm_whose_trials_all_failed_gets_no_further_ones(record: Callable[..., TrialRecord]) -> None:
-    first = specs(settings(methods=["sc-dl-ef"]))
-    assert further_trials(first, settings(), {spec.id: record(None, trial=spec.id) for spec in first}) == []
-    assert further_trials(first, settings(), {}) == []
+    job = settings(methods=["sc-dl-ef"])
+    first = specs(job)
+    assert further_trials(first, job, FACTS, {spec.id: record(None, trial=spec.id) for spec in first}) == []
+    assert further_trials(first, job, FACTS, {}) == []
 
 
 HEADS = [Head("a/energy", "eV/atom"), Head("a/gap", "eV"), Head("b/gap", "eV"), Head("a/unknown", None)]
@@ -148,7 +187,7 @@ def test_the_head_is_in_the_configuration_and_so_in_the_id() -> None:
     job = settings(methods=["tl-finetune", "tl-ml-featextr", "sc-dl-ef"])
     arms = arms_of(job, ["user/gap"], SOURCES)
     one, several = (
-        group_by_arm(first_trials(arms, job, ROWS, HASHES, SOURCES, heads))
+        group_by_arm(first_trials(arms, job, FACTS, SOURCES, heads))
         for heads in (dict.fromkeys(arms), {arm: "a/gap" for arm in arms if arm.source})
     )
     for arm in arms:
@@ -157,4 +196,4 @@ def test_the_head_is_in_the_configuration_and_so_in_the_id() -> None:
             assert {spec.id for spec in several[arm]}.isdisjoint(spec.id for spec in one[arm])
         else:
             assert several[arm] == one[arm]  # activations are the same whatever the head
-    assert one == group_by_arm(first_trials(arms, job, ROWS, HASHES, SOURCES))
+    assert one == group_by_arm(first_trials(arms, job, FACTS, SOURCES))
