@@ -1,6 +1,6 @@
 """The whole job in miniature, on a Ray of our own: pretrain, sweep, publish, rank, predict; then what goes wrong.
 
-One net of a few thousand weights, two epochs, two targets, four methods, two seeds.
+One net of a few thousand weights, two epochs, two targets, four methods and their ensemble, two seeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.ray
 NET = {"name": "elemnet", "hidden": [32, 16]}
 TARGETS = ["demo/molar_volume", "demo/work_function"]
 REGRESSORS = {"quick": {"ridge": "all"}}
-METHODS = ["base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr"]
+METHODS = ["base", "sc-dl-ef", "tl-finetune", "tl-ml-featextr", "ensemble"]
 PRETRAIN = {"dataset": "demo/formation_enthalpy", "net": NET, "epochs": 2, "model": "tiny-source"}
 PIPELINE = {
     "kind": "pipeline",
@@ -98,24 +98,29 @@ def test_a_run_answers_with_what_it_made(done: tuple[Workplace, Said]) -> None:
     assert said.json["models"] == ["tiny-source@1", "demo/molar_volume@1", "demo/work_function@1"]
     assert said.json["run"].startswith("tiny-")
     assert "epoch 2/2" in said.err
-    assert "trial 14/14" in said.err  # of each target: base, two nets with two seeds, two layers
+    assert "trial 16/16" in said.err  # of each target: four methods with two folds held out
 
 
 def test_its_leaderboard(done: tuple[Workplace, Said]) -> None:
     work, said = done
     rows = work.xtlray("leaderboard", "--json").json
-    assert [tuple(row) for row in rows] == [COLUMNS] * 8
+    assert [tuple(row) for row in rows] == [COLUMNS] * 10
     assert {(row["target"], row["method"]) for row in rows} == {(t, m) for t in TARGETS for m in METHODS}
     for row in rows:
         assert (row["status"], row["error"], row["run"]) == ("ok", None, said.json["run"])
-        assert row["source"] == ("tiny-source@1" if row["method"].startswith("tl-") else None)
-        assert row["seeds"] == (2 if row["method"] in ("sc-dl-ef", "tl-finetune") else 1)
+        assert row["source"] == ("tiny-source@1" if row["method"].startswith("tl-") else None) or _ensemble(row)
+        assert row["seeds"] == 2
         assert 0 < row["test_mae"] < 10 * row["base_mae"]
         assert row["rows_train"] > row["rows_val"] >= 10 <= row["rows_test"]
     for target in TARGETS:
         mine = [row for row in rows if row["target"] == target]
         assert [row["val_mae"] for row in mine] == sorted(row["val_mae"] for row in mine)
-        assert [row["model"] for row in mine] == [f"{target}@1", None, None, None]  # the best by validation
+        assert [row["model"] for row in mine] == [f"{target}@1", None, None, None, None]  # the best by validation
+
+
+def _ensemble(row: dict[str, Any]) -> bool:
+    """Whether it is one, which has a source if a member has."""
+    return row["method"] == "ensemble" and row["source"] in (None, "tiny-source@1")
 
 
 def test_its_models_are_whole_and_predict(done: tuple[Workplace, Said]) -> None:
@@ -126,6 +131,8 @@ def test_its_models_are_whole_and_predict(done: tuple[Workplace, Said]) -> None:
     shown = work.xtlray("predict", "demo/molar_volume@best", "TiAl3", "NiAl", "--json").json
     assert frame["value"].tolist() == [row["value"] for row in shown]
     assert all(0 < value < 100 for value in frame["value"])  # cm³/mol
+    assert (frame["lower"] < frame["value"]).all()
+    assert (frame["value"] < frame["upper"]).all()
 
     card = work.xtlray("models", "show", "tiny-source", "--json").json
     assert set(card["metrics"]) == {"val", "test"}
@@ -139,7 +146,7 @@ def test_its_records_hold_no_test_figure(done: tuple[Workplace, Said]) -> None:
     work, said = done
     keys = work.store.list(f"runs/{said.json['run']}/trials")
     records = [TrialRecord.read(work.store.get_json(key), key) for key in keys]
-    assert len(records) == 14
+    assert len(records) == 16
     assert {record.status for record in records} == {"ok"}
     assert not any("test" in name for key in keys for name in work.store.get_json(key))
 
@@ -298,14 +305,14 @@ def test_an_attempt_goes_on_where_an_earlier_one_stood(work: Workplace, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("xtlray.transfer.campaign.score_arm", interrupted)
+        patch.setattr("xtlray.transfer.campaign.score", interrupted)
         said = work.run(job)
     assert said.code == 130
     assert "To go on, give the same command again" in said.err
     before = {key: work.store.get(key) for key in work.store.list("runs") if "/trials/" in key}
-    assert len(before) == 2
+    assert len(before) == 4
 
     said = work.run(job)
     assert (said.code, said.json["attempt"]) == (0, 2)
     assert {key: work.store.get(key) for key in work.store.list("runs") if "/trials/" in key} == before
-    assert "2 of 2 trials have their record already" in said.err
+    assert "4 of 4 trials have their record already" in said.err

@@ -67,7 +67,7 @@ def test_a_plan_as_json(xtlray: Callable[..., Said], file: Path, store: Store) -
     assert found["run"].startswith("small-")
     assert found["job"]["seeds"] == 4
     assert found["plan"]["targets"] == 1
-    assert found["plan"]["trials"] == 1 + 4  # base once, the net with four seeds
+    assert found["plan"]["trials"] == 4 + 4  # base and the net, each with four folds held out
     assert {"rows_train", "minutes_here", "disk_mb"} <= set(found["plan"])
     assert store.list("runs/small") == []
 
@@ -76,7 +76,7 @@ def test_a_plan_for_people_is_yaml(xtlray: Callable[..., Said], file: Path) -> N
     code, out, _ = xtlray("run", file, "--dry-run")
     job, plan = (yaml.safe_load(text) for text in out.split("# what it would take"))
     assert code == 0
-    assert (job["kind"], job["targets"], plan["targets"], plan["trials"]) == ("transfer", ["user/gap"], 1, 3)
+    assert (job["kind"], job["targets"], plan["targets"], plan["trials"]) == ("transfer", ["user/gap"], 1, 4)
 
 
 def test_several_settings_take_effect_in_order(xtlray: Callable[..., Said], file: Path) -> None:

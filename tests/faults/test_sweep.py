@@ -65,7 +65,7 @@ def test_a_trial_whose_process_is_killed_runs_again(start, job, store):
     assert (answer["status"], answer["attempt"]) == ("done", 1)
     records = [json.loads(value) for value in records_of(store).values()]
     assert [record["error"] for record in records if record["status"] != "ok"] == []
-    assert len(records) == 3 + 3 * 2
+    assert len(records) == 3 * 2 * 2
     errors = [key for key in store.list(f"{only_run(store)}/attempts/1/ray") if key.endswith("error.txt")]
     assert errors  # the kill did hit a trial
 
