@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from xtlray.chem.formula import Compositions, parse
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.inputs import InputEncoder
-from xtlray.errors import RequestError
+from xtlray.errors import RequestError, WorkError
 from xtlray.nn.members import LiveMember, NetMember, ensemble
 from xtlray.nn.warp import long_tailed
 from xtlray.registry.model import load_model, source_net
@@ -119,21 +119,30 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             for spec in first:
                 errors.setdefault(canonical_json(spec.config), []).append(self._attempt(spec, pool, sources)[0])
             best = choose_lowest((float(np.mean(e)), f"{i:06d}", i) for i, e in enumerate(errors.values()))
-            assert best is not None, "there is a configuration"
+            if best is None or not math.isfinite(float(np.mean(list(errors.values())[best]))):
+                raise RequestError("No configuration has a validation error that is a number", got=self.method)
             config = json.loads(list(errors)[best])
             members = range(members_for(self.effort, len(y_B), self.seeds))
             first = [TrialSpec(arm, "", config, seed) for seed in members]
-        kept = [self._attempt(spec, pool, sources) for spec in first]
+        kept = [(error, member) for error, member in (self._attempt(s, pool, sources) for s in first) if member]
+        if not kept:
+            raise RequestError("No member has a validation error that is a number", got=self.method)
         self.config_, self.members_ = first[0].config, [member for _, member in kept]
         self.val_mae_ = float(np.mean([error for error, _ in kept]))
         return self
 
-    def _attempt(self, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]) -> tuple[float, LiveMember]:
-        """A trial's error on its fold, infinite where it is no number, and its member."""
+    def _attempt(
+        self, spec: TrialSpec, pool: Pool, sources: Mapping[str, NetMember]
+    ) -> tuple[float, LiveMember | None]:
+        """A trial's error on its fold and its member; infinite, and none, where it diverged or is no number."""
         task = pool.task(spec.seed)
-        member = fit_spec(spec, task, sources).member
-        error = mae(task.y_val_B, member.predict(task.x_val_BX))
-        return (error if error is not None and np.isfinite(error) else math.inf), member
+        try:
+            member = fit_spec(spec, task, sources).member
+            error = mae(task.y_val_B, member.predict(task.x_val_BX))
+        except (WorkError, FloatingPointError) as problem:
+            log.warning("a configuration of %s failed: %s", self.method, problem)
+            return math.inf, None
+        return (error, member) if error is not None and np.isfinite(error) else (math.inf, None)
 
     def predict(self, X: Iterable[str]) -> NDArray[np.float64]:
         """Values for formulas, in the unit of `y`, float64 B. Raises `RequestError` for unreadable formulas."""

@@ -289,7 +289,7 @@ def _publish_best(
     result, run, mixture = outcome.results[arm], attempt.run, outcome.mixtures[arm]
     ref = published(store, run.id, arm.target)
     if ref is None:
-        members, files = pack_model(store, mixture, len(ENCODER.elements))
+        members, files = pack_model(store, mixture)
         metrics = {
             "val": SplitMetrics(rows=result.rows_val, mae=result.val_mae),
             "test": SplitMetrics(rows=result.rows_test, mae=result.test_mae, rmse=result.test_rmse, r2=result.test_r2),
@@ -311,7 +311,8 @@ def _publish_best(
             log.warning("%s is large: %.0f MB; a job without regressors of trees makes a smaller one", arm.target, size)
         ref = publish(store, run.id, arm.target, f"{arm.slug}.json", files, card_maker(making))
     assert result.val_mae is not None, "what is published has a validation error"
-    move_best(store, ref, result.val_mae, result.split_id, result.protocol)
+    folds = sorted({record.fold for record in mixture.records})
+    move_best(store, ref, result.val_mae, f"{result.split_id} folds {folds}", result.protocol)
     return ref
 
 

@@ -266,6 +266,9 @@ class TrialRecord(Record):
     member.
     """
 
+    SCHEMA: ClassVar[int] = 2  # 2: folds and rungs
+    schema_version: int = 2
+
     trial: str
     run: str
     attempt: int
@@ -305,6 +308,9 @@ INPUTS = {
 
 class ResultRecord(Record):
     """A leaderboard row: the chosen configuration of one target × method × source, its seeds averaged, scored once."""
+
+    SCHEMA: ClassVar[int] = 2  # 2: out of fold, intervals
+    schema_version: int = 2
 
     target: str
     unit: str | None

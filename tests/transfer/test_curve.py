@@ -8,7 +8,7 @@ import pytest
 from tests import tiny
 from xtlray.errors import RequestError
 from xtlray.store import Store
-from xtlray.transfer.curve import drawn, group_of_rows, sizes
+from xtlray.transfer.curve import drawn, sizes
 from xtlray.transfer.settings import TransferSettings
 from xtlray.transfer.task import Pool, make_pool
 
@@ -34,17 +34,24 @@ def test_a_draw_is_of_whole_compositions_in_folds_of_their_own(pool: Pool) -> No
     part = drawn(pool, 30, 1)
     assert part.target == f"{pool.target}.n30.r1"
     assert 30 <= len(part.y_B) <= 31
-    groups = group_of_rows(part)
+    groups = part.composition_B
     assert len(np.unique(np.stack([groups, part.fold_B]), axis=1)[0]) == groups.max() + 1  # each in one fold
     assert part.folds == 10
     assert np.array_equal(part.y_B, drawn(pool, 30, 1).y_B)
     assert not np.array_equal(part.y_B, drawn(pool, 30, 2).y_B)
 
 
-def test_a_larger_draw_holds_a_smaller_one_and_the_largest_all_rows(pool: Pool) -> None:
-    small, large = (set(drawn(pool, rows, 3).y_B) for rows in (20, 60))
-    assert small < large
+def test_the_largest_draw_holds_all_rows(pool: Pool) -> None:
     assert len(drawn(pool, len(pool.y_B), 0).y_B) == len(pool.y_B)
+
+
+def test_a_composition_with_most_of_the_rows_does_not_fill_a_draw(store: Store) -> None:
+    """300 polymorphs among 384 rows: a draw of 20 that held them would be of one composition, and of 300 rows."""
+    pool = make_pool(tiny.dataset(store, formulas=[*tiny.FORMULAS, *["La3Pb7"] * 300]), tiny.INPUT)
+    for seed in range(40):
+        part = drawn(pool, 20, seed)
+        assert len(part.y_B) == 20
+        assert part.folds == 10
 
 
 def test_a_curve_has_the_keys_of_a_transfer_job_and_its_own() -> None:

@@ -17,6 +17,7 @@ from xtlray.data.dataset import open_dataset
 from xtlray.data.joined import join
 from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.nn.nets import build_net, count_weights
+from xtlray.nn.warp import long_tailed
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
 from xtlray.training.loop import Recipe, fit, steps_per_epoch
@@ -95,7 +96,8 @@ def transfer_cost(
     splits = {name: open_dataset(store, name, value).card.splits for name, value in hashes.items()}
     rows = {name: counts.get("train", 0) + counts.get("val", 0) for name, counts in splits.items()}
     arms = arms_of(settings, rows, nets)
-    facts = {name: Facts(hashes[name], count) for name, count in rows.items()}
+    tails = {name: _long_tailed(store, name, value) for name, value in hashes.items()}
+    facts = {name: Facts(hashes[name], count, tails[name]) for name, count in rows.items()}
     first = first_trials(arms, settings, facts, nets)
     slots = max(1, int(provenance.cores() // settings.cpus_per_trial))
     seconds, kept, heads = 0.0, 0, 0
@@ -126,6 +128,12 @@ def transfer_cost(
         "not_in_minutes": f"{heads} trials of scikit-learn regressors" if heads else None,
         "disk_mb": round(kept * BYTES_PER_KEPT_WEIGHT / 1e6, 1),
     }
+
+
+def _long_tailed(store: Store, name: str, data_hash: str) -> bool:
+    dataset = open_dataset(store, name, data_hash)
+    y_B = np.concatenate([dataset.rows(split).y_B for split in ("train", "val")])
+    return bool(len(y_B)) and long_tailed(y_B)
 
 
 def _minutes(seconds: float) -> float:

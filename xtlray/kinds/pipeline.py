@@ -13,6 +13,7 @@ from xtlray.pipeline import pretrain as run_pretrain
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.settings import Settings
 from xtlray.store import Store
+from xtlray.transfer.budget import SEARCH
 from xtlray.transfer.settings import TransferSettings
 
 
@@ -33,9 +34,14 @@ def resolve(store: Store, name: str, settings: PipelineSettings, announce: Say) 
     own = first.settings.model
     sources = transfer.resolve_sources(store, [text for text in second.source if text != own], announce)
     uses_own = not second.source or own in second.source
+    if uses_own:
+        transfer.refuse_own_values(str(own), first.settings.dataset, data)
+    for ref in sources:
+        transfer.refuse_own_values(str(ref), transfer.trained_on(ref), data)
     second = second.model_copy(update={"source": tuple([own] * uses_own + [str(ref) for ref in sources])})
     identity = {
         "kind": "pipeline",
+        "search": SEARCH,
         "name": name,
         **PipelineSettings(pretrain=first.settings, transfer=second).identity(),
         "data": {**first.inputs["data"], **data},

@@ -15,6 +15,7 @@ from xtlray.pipeline import transfer
 from xtlray.registry.versions import ModelRef
 from xtlray.registry.versions import resolve as resolve_model
 from xtlray.store import Store
+from xtlray.transfer.budget import SEARCH
 from xtlray.transfer.methods import get_method
 from xtlray.transfer.regressors import get_regressor
 from xtlray.transfer.settings import TransferSettings
@@ -69,10 +70,34 @@ def resolve(store: Store, name: str, settings: TransferSettings, announce: Say) 
         )
     settings, data = resolve_targets(store, settings, announce)
     sources = resolve_sources(store, settings.source, announce)
+    for ref in sources:
+        refuse_own_values(str(ref), trained_on(ref), data)
     settings = settings.model_copy(update={"source": tuple(map(str, sources))})
     hashes = {str(ref): ref.card_hash() for ref in sources}
-    identity = {"kind": "transfer", "name": name, **settings.identity(), "data": data, "sources": hashes}
+    identity = {
+        "kind": "transfer", "name": name, **settings.identity(), "data": data, "sources": hashes, "search": SEARCH,
+    }  # fmt: skip
     return Resolved("transfer", name, settings, identity, {"data": data, "sources": sources})
+
+
+def trained_on(ref: ModelRef) -> list[str]:
+    """The datasets that a model and its sources were trained on."""
+    return [step["dataset"] for step in ref.card().lineage if "dataset" in step]
+
+
+def refuse_own_values(source: str, datasets: Iterable[str], targets: Iterable[str]) -> None:
+    """Refuse a source that learned from a target's own values: rows held out from its transfer would be known to it.
+
+    Raises:
+        RequestError: one of its datasets is a target.
+    """
+    both = sorted(set(datasets) & set(targets))
+    if both:
+        raise RequestError(
+            "A source was trained on a target's own values, so that no error could be believed",
+            got=f"{source} was trained on {', '.join(both)}",
+            fix="take another source, or leave these targets out",
+        )
 
 
 def plan(store: Store, job: Resolved) -> dict[str, Any]:

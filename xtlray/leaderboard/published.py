@@ -15,21 +15,24 @@ from xtlray.store import Store
 
 
 def chosen(results: Iterable[ResultRecord]) -> list[ResultRecord]:
-    """The result of each target with the lowest validation error, by target; test errors choose nothing."""
-    best: dict[str, ResultRecord] = {}
+    """The result of each target with the lowest validation error, by target; test errors choose nothing.
+
+    Within a run, errors on fewer rows than others of the target have are not compared with theirs.
+    """
+    by_run: dict[tuple[str, str], list[ResultRecord]] = {}
     for result in results:
-        if result.val_mae is None or result.status != "ok":
-            continue
-        known = best.get(result.target)
-        if known is None or _order(result) < _order(known):
-            best[result.target] = result
-    return [best[target] for target in sorted(best)]
+        if result.val_mae is not None and result.status == "ok":
+            by_run.setdefault((result.target, result.run), []).append(result)
+    best: dict[str, list[ResultRecord]] = {}
+    for (target, _), mine in by_run.items():
+        most = max(result.rows_val for result in mine)
+        best.setdefault(target, []).append(min((r for r in mine if r.rows_val == most), key=_order))
+    return [min(best[target], key=_order) for target in sorted(best)]
 
 
-def _order(result: ResultRecord) -> tuple[float, float, str, str, str]:
+def _order(result: ResultRecord) -> tuple[float, str, str, str]:
     assert result.val_mae is not None
-    # An error on fewer rows than others of the target have is not compared with theirs.
-    return -result.rows_val, result.val_mae, result.method, result.source or "", result.run
+    return result.val_mae, result.method, result.source or "", result.run
 
 
 def against_published(store: Store, results: Iterable[ResultRecord]) -> dict[str, Any]:

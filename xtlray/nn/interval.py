@@ -1,8 +1,10 @@
-"""Prediction intervals: split-conformal, scaled by how far a model's members are apart.
+"""Prediction intervals: conformal, from errors on held-out rows, scaled by how far a model's groups are apart.
 
 Papadopoulos, Proedrou, Vovk and Gammerman (2002), "Inductive confidence machines for regression"; scaled as in
 Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), "Distribution-free predictive inference for regression",
-section 5.2. For rows like those that it was made on, an interval holds the value with the probability `level`.
+section 5.2. There the held-out rows are those of one split, and the share of values inside is guaranteed; here they
+are those of several folds, each answered by the members that did not see it, while a new row is answered by all. So
+the share is what was measured on test rows, and no guarantee.
 
 Shape suffixes: B rows, K members, G groups.
 """
@@ -26,7 +28,8 @@ class Interval:
 
     Attributes:
         quantile: of |error| / (spread + floor) on rows that no member was fitted on.
-        floor: the median error there, in the property's unit: spreads alone may be close to zero.
+        floor: in the property's unit, as spreads alone may be close to zero: the median error there, or a tenth of
+            the mean error where that is more, as among targets that are mostly one value.
         level: the share of rows that intervals hold.
     """
 
@@ -36,14 +39,15 @@ class Interval:
 
     @classmethod
     def fit(cls, error_B: Array, spread_B: Array, level: float = LEVEL) -> Interval | None:
-        """From errors and spreads of held-out rows; None where they are too few for that level."""
+        """From errors and spreads of held-out rows; None where they are too few for that level, or beyond numbers."""
         n = len(error_B)
         rank = math.ceil((n + 1) * level)
         if rank > n:
             return None
         size_B = np.abs(error_B)
-        floor = float(np.median(size_B)) or float(size_B.mean()) or 1e-12
-        return cls(float(np.sort(size_B / (spread_B + floor))[rank - 1]), floor, level)
+        floor = max(float(np.median(size_B)), 0.1 * float(size_B.mean())) or 1e-12
+        quantile = float(np.sort(size_B / (spread_B + floor))[rank - 1])
+        return cls(quantile, floor, level) if math.isfinite(quantile + floor) else None
 
     def half_width(self, spread_B: Array) -> Array:
         """In the property's unit."""
@@ -54,7 +58,11 @@ class Interval:
 
     @classmethod
     def from_json(cls, value: Mapping[str, float]) -> Interval:
-        return cls(value["quantile"], value["floor"], value["level"])
+        """Raises `KeyError` or `ValueError` where it is not what `as_json` gives."""
+        found = cls(value["quantile"], value["floor"], value["level"])
+        if not (found.quantile >= 0 and found.floor > 0 and 0 < found.level < 1):
+            raise ValueError(f"an interval of {dict(value)}")
+        return found
 
 
 def spread_between(each_KB: Array, weight_K: Array, group_K: Sequence[int]) -> Array:

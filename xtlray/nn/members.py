@@ -272,6 +272,28 @@ def pack_members(members: Sequence[LiveMember]) -> tuple[list[Member], dict[str,
     return records, files
 
 
+def join_packed(packed: Sequence[tuple[Member, Mapping[str, bytes]]]) -> tuple[list[Member], dict[str, bytes]]:
+    """Records and files of one model, of members that were packed one by one. Heads and sources stay as they are.
+
+    Raises:
+        StoreError: a weights file is damaged.
+    """
+    records, tensors, files = [], {}, {}
+    for k, (record, own) in enumerate(packed):
+        prefix = f"m{k}" if record.prefix else None
+        head = f"m{k}.skops" if record.head else None
+        for name, data in own.items():
+            if name == WEIGHTS:
+                mine = under_prefix(record.prefix or "", unpack_tensors(data, name))
+                tensors.update(with_prefix(f"m{k}", mine))
+            else:
+                files[head if head and name == record.head else name] = data
+        records.append(record.model_copy(update={"prefix": prefix, "head": head}))
+    if tensors:
+        files[WEIGHTS] = pack_tensors(tensors)
+    return records, files
+
+
 def unpack_members(records: Sequence[Member], files: Mapping[str, bytes], inputs: int, where: str) -> list[LiveMember]:
     """The members again. `inputs` is F. Raises `StoreError` where files are missing, damaged or do not fit."""
     tensors = unpack_tensors(files[WEIGHTS], f"{where}/{WEIGHTS}") if WEIGHTS in files else {}

@@ -61,6 +61,8 @@ class TargetScaler:
         mean, scale = tuple(value["mean"]), tuple(value["scale"])
         if not mean or len(mean) != len(scale):
             raise ValueError(f"{len(mean)} means and {len(scale)} scales")
+        if not (np.isfinite([*mean, *scale]).all() and min(scale) > 0):
+            raise ValueError(f"a mean of {mean} and a scale of {scale}")
         warp = Warp.from_json(value)
         if warp and len(mean) != 1:
             raise ValueError(f"a warp of {len(mean)} properties")

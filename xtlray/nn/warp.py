@@ -73,7 +73,10 @@ class Warp:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Sequence[float]]) -> Warp | None:
-        """None where there is none. Raises `ValueError` where it is no warp of ours."""
+        """None where there is none. Raises `ValueError` or `KeyError` where it is no warp of ours."""
+        numbers = [number for name in ("log", "rank", "levels") for number in value.get(name, ())]
+        if not np.isfinite(numbers).all():
+            raise ValueError("a warp of infinite numbers")
         if "log" in value:
             middle, low, high = value["log"]
             if not (middle > 0 and low <= high):

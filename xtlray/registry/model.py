@@ -214,4 +214,18 @@ def load_model(ref: ModelRef) -> Model:
                 "A member of a model answers for other properties than its card names",
                 got=f"{ref}: {member.outputs} outputs and {len(card.properties)} properties",
             )
+    _check_mean(ref, card)
     return Model(ref, card, members, encoder)
+
+
+def _check_mean(ref: ModelRef, card: ModelCard) -> None:
+    """Whether a mean over the members, and its interval, can be formed. Raises `StoreError`."""
+    weights = [member.weight for member in card.members]
+    given = [weight for weight in weights if weight is not None]
+    if given and (len(given) < len(weights) or min(given) <= 0):
+        raise StoreError("The weights of a model's members make no mean", got=f"{ref}: {weights}")
+    if card.interval is not None:
+        try:
+            Interval.from_json(card.interval)
+        except (KeyError, ValueError) as error:
+            raise StoreError("A model's card has no interval of ours", got=f"{ref}: {error}") from error

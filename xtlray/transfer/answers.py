@@ -137,23 +137,42 @@ def single(arm: Arm, answers: Answers, pool: Pool) -> Mixture:
 def mix(found: Mapping[Arm, Answers], pool: Pool) -> Mixture | None:
     """The average of a target's arms with the lowest out-of-fold error; None where there are none.
 
-    Only arms whose trials all succeeded, or as many as any arm's, take part: errors are compared on the same rows.
+    Errors are compared on rows that all of these arms have answers for (see `comparable`).
     """
-    most = max((len(answers.records) for answers in found.values()), default=0)
-    arms = sorted((arm for arm, answers in found.items() if len(answers.records) == most), key=lambda arm: arm.slug)
+    arms, known = comparable(found, pool)
     if not arms:
-        return None
-    known = np.logical_and.reduce([found[arm].known_B for arm in arms])
-    if not known.any():
         return None
     answers_AB, y_B = np.stack([found[arm].fold_B[known] for arm in arms]), pool.y_B[known]
     weight_A = greedy_weights(answers_AB, y_B)
-    mean_B = cross_weighted(answers_AB, y_B, pool.fold_B[known])
+    mean_B = cross_weighted(answers_AB, y_B, pool.fold_B[known], pool.composition_B[known])
     chosen = np.flatnonzero(weight_A)
     spread_B = spread(answers_AB[chosen], weight_A[chosen])
     error_B = y_B - mean_B
     parts = tuple((arms[a], float(weight_A[a]), found[arms[a]]) for a in chosen)
     return Mixture(parts, _finite(np.abs(error_B).mean()), int(known.sum()), Interval.fit(error_B, spread_B))
+
+
+def comparable(found: Mapping[Arm, Answers], pool: Pool) -> tuple[list[Arm], NDArray[np.bool_]]:
+    """The arms whose errors can be compared, by name, and the rows that all of them have answers for.
+
+    An arm that lost half of its trials or more would leave too few rows to the others: it is left out. What a method
+    that cannot fail has, such as the mean, is no measure of what others should have.
+    """
+    able = {arm: len(answers.records) for arm, answers in found.items() if arm.method != "base"} or {
+        arm: len(answers.records) for arm, answers in found.items()
+    }
+    most = max(able.values(), default=0)
+    arms = sorted((a for a, answers in found.items() if 2 * len(answers.records) > most), key=lambda arm: arm.slug)
+    known = np.logical_and.reduce([np.ones(len(pool.y_B), bool), *(found[arm].known_B for arm in arms)])
+    return (arms, known) if known.any() else ([], known)
+
+
+def errors_to_compare(found: Mapping[Arm, Answers], pool: Pool) -> dict[Arm, float]:
+    """The out-of-fold error of each comparable arm on the same rows: what the choice between them is made by."""
+    arms, known = comparable(found, pool)
+    y_B = pool.y_B[known]
+    errors = {arm: float(np.abs(found[arm].fold_B[known] - y_B).mean()) for arm in arms}
+    return {arm: error for arm, error in errors.items() if np.isfinite(error)}
 
 
 def described(mixture: Mixture) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from xtlray.training.loop import steps_per_epoch
 from xtlray.transfer.settings import Effort
 
 Config = dict[str, Any]
+# Of all that decides which trials there are and how they are judged; another number is another run.
+SEARCH = 1
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2

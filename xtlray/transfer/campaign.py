@@ -15,7 +15,7 @@ from xtlray.nn.members import NetMember
 from xtlray.nn.warp import long_tailed
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
-from xtlray.transfer.answers import Mixture, mix, read_answers, single
+from xtlray.transfer.answers import Mixture, errors_to_compare, mix, read_answers, single
 from xtlray.transfer.plan import (
     Arm,
     Facts,
@@ -67,12 +67,14 @@ class Outcome:
     Attributes:
         results: by arm, ensembles among them.
         mixtures: what the model of each arm consists of, where it has one.
+        errors: out-of-fold errors of arms of one target, on the same rows.
         records: of all trials, by arm.
         refused: targets that could not be tried, with the reason.
     """
 
     results: dict[Arm, ResultRecord]
     mixtures: dict[Arm, Mixture]
+    errors: dict[Arm, float]
     records: dict[Arm, list[TrialRecord]]
     refused: dict[str, str]
 
@@ -81,14 +83,8 @@ class Outcome:
         return [record for records in self.records.values() for record in records if record.status == "failed"]
 
     def best(self, target: str) -> Arm | None:
-        """The arm of a target with the lowest out-of-fold error; test errors are not looked at.
-
-        One whose trials failed in part is behind the others: its error is of other rows.
-        """
-        arms = [arm for arm in self.mixtures if arm.target == target]
-        most = max((self.results[arm].rows_val for arm in arms), default=0)
-        arms = [arm for arm in arms if self.results[arm].rows_val == most]
-        return choose_lowest((self.results[arm].val_mae, arm.slug, arm) for arm in arms)
+        """The arm of a target with the lowest out-of-fold error; test errors are not looked at."""
+        return choose_lowest((error, arm.slug, arm) for arm, error in self.errors.items() if arm.target == target)
 
 
 def run_campaign(
@@ -105,9 +101,9 @@ def run_campaign(
     pools, refused = _pools(campaign, say)
     units = {name: dataset.card.unit for name, dataset in campaign.datasets.items()}
     by_arm = run_arms(store, campaign.sweep, campaign.settings, pools, campaign.nets, units, session, say)
-    mixtures = mixtures_of(store, campaign.settings, by_arm, pools)
+    mixtures, errors = mixtures_of(store, campaign.settings, by_arm, pools)
     say("scoring what was chosen")
-    return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, by_arm, refused)
+    return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, errors, by_arm, refused)
 
 
 def run_arms(
@@ -151,17 +147,25 @@ def run_arms(
 
 def mixtures_of(
     store: Store, settings: TransferSettings, by_arm: Mapping[Arm, list[TrialRecord]], pools: Mapping[str, Pool]
-) -> dict[Arm, Mixture]:
-    """The members of each arm that has any, and of each target's ensemble. Test values are not read for it."""
+) -> tuple[dict[Arm, Mixture], dict[Arm, float]]:
+    """The members of each arm that has any, and of each target's ensemble; errors by which the best is chosen.
+
+    Test values are not read for it.
+    """
     mixtures: dict[Arm, Mixture] = {}
+    errors: dict[Arm, float] = {}
     for target, pool in pools.items():
         read = {arm: read_answers(store, records, pool) for arm, records in by_arm.items() if arm.target == target}
         found = {arm: answers for arm, answers in read.items() if answers is not None}
         mixtures |= {arm: single(arm, answers, pool) for arm, answers in found.items()}
+        errors |= errors_to_compare(found, pool)
         mixed = mix(found, pool) if ENSEMBLE in settings.methods else None
         if mixed is not None:
-            mixtures[Arm(target, ENSEMBLE, None)] = mixed
-    return mixtures
+            arm = Arm(target, ENSEMBLE, None)
+            mixtures[arm] = mixed
+            if mixed.val_mae is not None:
+                errors[arm] = mixed.val_mae  # of the same rows
+    return mixtures, errors
 
 
 def _scores(

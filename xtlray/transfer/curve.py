@@ -43,25 +43,21 @@ def sizes(fewest: int, points: int, rows: int) -> list[int]:
 def drawn(pool: Pool, rows: int, seed: int) -> Pool:
     """So many of a pool's rows, or a few more: whole compositions, so that folds of them share none.
 
-    Its name says how many and which draw. A larger draw with the same seed holds a smaller one.
+    A composition with more than a tenth of them is left out, unless all rows are drawn. Its name says how many and
+    which draw.
     """
     name = f"{pool.target}.n{rows}.r{seed}"
-    groups = group_of_rows(pool)
+    groups = pool.composition_B
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
-    count_of = np.bincount(groups)[order]
-    taken = order[: int(np.searchsorted(np.cumsum(count_of), rows)) + 1]
+    count_of = np.bincount(groups)
+    if rows < len(pool.y_B):
+        order = order[count_of[order] <= max(1, rows // 10)]
+    taken = order[: int(np.searchsorted(np.cumsum(count_of[order]), rows)) + 1]
     place = np.full(len(count_of), -1)
     place[taken] = np.arange(len(taken)) % min(FOLDS, len(taken))
     fold_B = place[groups]
     keep = fold_B >= 0
     return replace(pool, target=name, x_BX=pool.x_BX[keep], y_B=pool.y_B[keep], fold_B=fold_B[keep].astype(np.uint8))
-
-
-def group_of_rows(pool: Pool) -> np.ndarray:
-    """A number from 0 for each row, the same for rows of the same composition."""
-    rounded = np.round(pool.x_BX[:, : pool.fractions], 5)
-    _, groups = np.unique(rounded, axis=0, return_inverse=True)
-    return groups.reshape(-1)
 
 
 def run_curve(
@@ -74,8 +70,8 @@ def run_curve(
     """Fit every method on every draw, and score on the target's test rows.
 
     Returns:
-        A point for each target, method, source and number of rows: `target, method, source, unit, rows, draws,
-        test_mae, test_mae_spread` (standard deviation over the draws), `rows_test`.
+        A point for each target, method, source and number of rows: `target, method, source, unit, rows` (mean of the
+        draws), `draws, test_mae, test_mae_spread` (standard deviation over the draws), `rows_test`.
 
     Raises:
         RequestError: a target has no test rows, or fewer training rows than the first point.
@@ -91,28 +87,28 @@ def run_curve(
                 pools[part.target], of_target[part.target] = part, target
     units = {name: campaign.datasets[target].card.unit for name, target in of_target.items()}
     by_arm = run_arms(store, campaign.sweep, settings, pools, campaign.nets, units, session, say)
-    mixtures = mixtures_of(store, settings, by_arm, pools)
+    mixtures, _ = mixtures_of(store, settings, by_arm, pools)
     values = {name: _test_values(dataset, campaign) for name, dataset in campaign.datasets.items()}
-    errors: dict[tuple[str, str, str | None, int], list[float]] = {}
+    errors: dict[tuple[str, str, str | None, int], list[tuple[float, int]]] = {}
     for arm, mixture in sorted(mixtures.items(), key=lambda item: item[0].slug):
         target = of_target[arm.target]
         error = mae(values[target], mixture.test()[0])
         rows = int(arm.target.rsplit(".n", 1)[1].split(".r")[0])
         if error is not None and math.isfinite(error):
-            errors.setdefault((target, arm.method, arm.source, rows), []).append(error)
+            errors.setdefault((target, arm.method, arm.source, rows), []).append((error, len(pools[arm.target].y_B)))
     return [
         {
             "target": target,
             "method": method,
             "source": source,
             "unit": campaign.datasets[target].card.unit,
-            "rows": rows,
+            "rows": round(float(np.mean([rows for _, rows in found]))),
             "draws": len(found),
-            "test_mae": float(np.mean(found)),
-            "test_mae_spread": float(np.std(found)),
+            "test_mae": float(np.mean([error for error, _ in found])),
+            "test_mae_spread": float(np.std([error for error, _ in found])),
             "rows_test": len(values[target]),
         }
-        for (target, method, source, rows), found in errors.items()
+        for (target, method, source, _), found in errors.items()
     ]
 
 

@@ -117,7 +117,8 @@ def fit_on_fractions(spec: dict[str, Any], net: Any, task: Task, config: Config,
 def fit_on_features(features: Features, task: Task, config: Config, seed: int) -> Fitted:
     """A fresh net, `config["net"]`, on features, each column standardised by the training rows."""
     h_train_BH, h_val_BH = task.columns(features)
-    center_H, spread_H = h_train_BH.mean(axis=0), h_train_BH.std(axis=0)
+    # In float64: in float32, rounding would give a column that is always the same a spread.
+    center_H, spread_H = (f(axis=0, dtype=np.float64).astype(np.float32) for f in (h_train_BH.mean, h_train_BH.std))
     spread_H[spread_H <= 1e-6 * np.abs(center_H) + 1e-12] = 1.0  # a column that is always the same says nothing
     net = build_net(config["net"], len(center_H), 1, seed)
     train_BH, val_BH = ((h - center_H) / spread_H for h in (h_train_BH, h_val_BH))

@@ -21,6 +21,7 @@ from xtlray.transfer.method import Config, Setting
 from xtlray.transfer.methods import get_method
 from xtlray.transfer.selection import choose_config
 from xtlray.transfer.settings import ENSEMBLE, TransferSettings
+from xtlray.transfer.task import FOLDS
 
 COMPARE, KEEP = 0, 1  # the rungs
 
@@ -162,7 +163,8 @@ def first_trials(
         if len(configs) == 1:
             trials += [TrialSpec(arm, known.data_hash, configs[0], seed) for seed in range(members)]
             continue
-        seeds = range(folds_to_compare(known.rows, members))
+        # The last folds, as members hold out the first ones: where there are enough, no fold both chooses and judges.
+        seeds = range(FOLDS - 1, FOLDS - 1 - folds_to_compare(known.rows, members), -1)
         trials += [TrialSpec(arm, known.data_hash, config, seed, COMPARE) for config in configs for seed in seeds]
     return trials
 

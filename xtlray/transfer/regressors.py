@@ -150,8 +150,11 @@ def search(
         held = order[: max(1, int(_HELD_OUT * len(y_B)))]
         rest = np.setdiff1d(order, held)
         for point in points:
-            estimator = _fitted(entry, {**variant, **point}, seed, h_BH[rest], y_B[rest])
-            error = mae(y_B[held], estimator.predict(h_BH[held]))
+            try:
+                estimator = _fitted(entry, {**variant, **point}, seed, h_BH[rest], y_B[rest])
+                error = mae(y_B[held], estimator.predict(h_BH[held]))
+            except ValueError:  # more neighbours than rows, say
+                error = None
             tried.append({**point, "held_out_mae": error if error is not None and np.isfinite(error) else None})
         errors = [point["held_out_mae"] for point in tried]
         if all(error is None for error in errors):

@@ -22,7 +22,8 @@ from xtlray.chem.formula import Compositions
 from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.data.overlap import among, composition_floor, polymorph_deviation, trained_keys
-from xtlray.nn.members import LiveMember, pack_members, unpack_members
+from xtlray.errors import StoreError
+from xtlray.nn.members import LiveMember, join_packed, unpack_members
 from xtlray.records import INPUTS, OUT_OF_FOLD, SPLITS, Member, ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.training.metrics import mae, r2, rmse
@@ -54,9 +55,13 @@ def load_members(store: Store, records: Sequence[TrialRecord], inputs: int) -> l
     return members
 
 
-def pack_model(store: Store, mixture: Mixture, inputs: int) -> tuple[list[Member], dict[str, bytes]]:
-    """Records and files of a model that consists of what these trials left."""
-    members, files = pack_members(load_members(store, mixture.records, inputs))
+def pack_model(store: Store, mixture: Mixture) -> tuple[list[Member], dict[str, bytes]]:
+    """Records and files of a model that consists of what these trials left, as they left it."""
+    left = []
+    for record in mixture.records:
+        assert record.member is not None, "a trial that is kept has a member"
+        left.append((record.member, {name: store.get(key) for name, key in record.files.items()}))
+    members, files = join_packed(left)
     places = zip(members, mixture.weights, mixture.groups, strict=True)
     return [member.model_copy(update={"weight": w, "group": g}) for member, w, g in places], files
 
@@ -137,16 +142,23 @@ def score(
         records: of all trials that it stands on.
         pool: the rows that were trained on.
         dataset: the target.
-        test: reads the test rows; not called before the mixture is there.
+        test: reads the test rows; not called for a result that is there.
         reference: published figures.
         sources: the source models by `name@version`.
     """
     key = f"{sweep.folder}/results/transfer/{arm.slug}.json"
+    chosen = mixture.records if mixture else []
     if store.exists(key):
-        return ResultRecord.read(store.get_json(key), key)
+        known_result = ResultRecord.read(store.get_json(key), key)
+        if known_result.trials != [record.trial for record in chosen]:
+            raise StoreError(
+                "A result of this run stands on other trials than those that it has now",
+                got=f"{key}, of commit {known_result.commit}",
+                fix="start the job anew with --again",
+            )
+        return known_result
     rows = test()
     failures = [record.error for record in records if record.status == "failed" and record.error]
-    chosen = mixture.records if mixture else []
     carried = sorted({name for part, _, _ in (mixture.parts if mixture else ()) for name in part.sources})
     known = [sources[name] for name in carried if name in sources]
     own = mixture is not None and mixture.parts[0][0] == arm  # an ensemble says whose members it has, even of one arm

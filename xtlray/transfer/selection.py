@@ -17,6 +17,7 @@ from xtlray.store import canonical_json
 Array = NDArray[np.float64]
 T = TypeVar("T")
 _ROUNDS = 40
+_PATIENCE = 8  # rounds that bring nothing
 _PARTS = 5
 
 
@@ -65,18 +66,22 @@ def greedy_weights(answers_AB: Array, y_B: Array) -> Array:
         total_B = total_B + answers_AB[pick]
         if errors_A[pick] < best[0] * (1 - 1e-9):
             best = (float(errors_A[pick]), size)
+        elif size - best[1] >= _PATIENCE:
+            break
     count_A = np.bincount(chosen[: best[1] or 1], minlength=len(answers_AB))
     return count_A / count_A.sum()
 
 
-def cross_weighted(answers_AB: Array, y_B: Array, fold_B: NDArray[np.integer[Any]]) -> Array:
+def cross_weighted(
+    answers_AB: Array, y_B: Array, fold_B: NDArray[np.integer[Any]], group_B: NDArray[np.integer[Any]]
+) -> Array:
     """What the average says of each row when its weights are chosen without the row's fold, shape B.
 
-    One fold alone is cut into parts, row by row in turn.
+    One fold alone is cut into parts by `group_B`, the composition of each row.
     """
     folds = np.unique(fold_B)
     if len(folds) < 2:
-        fold_B = np.arange(len(y_B)) % min(_PARTS, len(y_B))
+        fold_B = group_B % _PARTS
         folds = np.unique(fold_B)
     if len(folds) < 2:
         return greedy_weights(answers_AB, y_B) @ answers_AB

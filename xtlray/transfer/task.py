@@ -27,7 +27,7 @@ from xtlray.nn.warp import WarpKind
 Array = NDArray[np.float64]
 FOLDS = 10
 _SEED = b"xtlray folds 1"
-_REMEMBERED_BYTES = 256 << 20  # of features, in each process
+_REMEMBERED_POOLS, _REMEMBERED_BYTES = 2, 256 << 20  # of features, in each process
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,12 @@ class Pool:
         """What trials fit, by the fold that is held out."""
         return {fold: Task(self, fold) for fold in range(self.folds)}
 
+    @cached_property
+    def composition_B(self) -> NDArray[np.int64]:
+        """A number from 0 for each row, the same for rows of the same composition."""
+        _, groups = np.unique(np.round(self.x_BX[:, : self.fractions], 5), axis=0, return_inverse=True)
+        return groups.reshape(-1)
+
     def task(self, seed: int) -> Task:
         """The task of a seed: seeds go round the folds."""
         return self.tasks[seed % self.folds]
@@ -107,20 +113,21 @@ class Task:
 
     def columns(self, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Features of the training and of the held-out rows, B × H."""
-        h_BH, _ = pool_columns(self.pool, features)
-        return h_BH[self.train_B], h_BH[self.val_B]
+        parts = [_columns(self.pool, features, block)[0] for block in features.blocks]
+        return beside([part[self.train_B] for part in parts]), beside([part[self.val_B] for part in parts])
 
     def answers(self, member: LiveMember) -> Array:
         """What a member says of the held-out rows."""
-        if isinstance(member, HeadMember | FeatureNetMember):
-            return member.answer(pool_columns(self.pool, member.features)[0][self.val_B])
-        return member.predict(self.x_val_BX)
+        if not isinstance(member, HeadMember | FeatureNetMember):
+            return member.predict(self.x_val_BX)
+        parts = [_columns(self.pool, member.features, block)[0][self.val_B] for block in member.features.blocks]
+        return member.answer(beside(parts))
 
     def test_answers(self, member: LiveMember) -> Array:
         """What a member says of the test rows."""
-        if isinstance(member, HeadMember | FeatureNetMember):
-            return member.answer(pool_columns(self.pool, member.features)[1])
-        return member.predict(self.pool.x_test_TX)
+        if not isinstance(member, HeadMember | FeatureNetMember):
+            return member.predict(self.pool.x_test_TX)
+        return member.answer(beside([_columns(self.pool, member.features, b)[1] for b in member.features.blocks]))
 
     def part(self, rows: int, seed: int) -> Task:
         """The same task with at most so many training rows, drawn by the seed."""
@@ -134,16 +141,11 @@ class Task:
 _memory: OrderedDict[tuple[object, ...], tuple[Pool, NetMember, NDArray[np.float32]]] = OrderedDict()
 
 
-def pool_columns(pool: Pool, features: Features) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features of the pool's rows and of its test rows.
-
-    What a source makes of the last few pools is remembered: it looks at a row once in a process, not in each trial.
-    """
-    parts = [_columns(pool, features, block) for block in features.blocks]
-    return beside([rows for rows, _ in parts]), beside([test for _, test in parts])
-
-
 def _columns(pool: Pool, features: Features, block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A block's columns of the pool's rows and of its test rows.
+
+    What sources make of the last two pools is remembered: a source looks at a row once in a process, not in each trial.
+    """
     if block.kind in ("fractions", "attributes"):
         return features.columns(block, pool.x_BX), features.columns(block, pool.x_test_TX)
     source = features.sources[block.source]
@@ -152,11 +154,16 @@ def _columns(pool: Pool, features: Features, block: Block) -> tuple[NDArray[np.f
         both = np.concatenate([pool.x_BX, pool.x_test_TX])
         # What the key's ids speak of is kept beside it, so that no other object can have them.
         _memory[key] = (pool, source, features.columns(block, both))
-        while len(_memory) > 1 and sum(h_BH.nbytes for _, _, h_BH in _memory.values()) > _REMEMBERED_BYTES:
+        while len(_memory) > 1 and _too_much():
             _memory.popitem(last=False)
     _memory.move_to_end(key)
     found = _memory[key][2]
     return found[: len(pool.y_B)], found[len(pool.y_B) :]
+
+
+def _too_much() -> bool:
+    pools = {id(pool) for pool, _, _ in _memory.values()}
+    return len(pools) > _REMEMBERED_POOLS or sum(h.nbytes for _, _, h in _memory.values()) > _REMEMBERED_BYTES
 
 
 def make_pool(dataset: Dataset, encoder: InputEncoder) -> Pool:

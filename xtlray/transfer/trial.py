@@ -87,7 +87,7 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, outcom
         fold=task.fold,
         protocol=OUT_OF_FOLD,
         split_id=pool.split_id,
-        rows_train=len(task.train_B),
+        rows_train=rows_of_rung(spec, len(task.train_B)),
         rows_val=len(task.val_B),
         commit=sweep.commit,
         versions=sweep.versions,
@@ -97,11 +97,16 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, outcom
     return record if store.create_json(key, record.as_json()) else TrialRecord.read(store.get_json(key), key)
 
 
+def rows_of_rung(spec: TrialSpec, rows: int) -> int:
+    """How many of the training rows a trial is fitted on."""
+    return rows if spec.rung == KEEP else min(rows, rows_of_first_rung(spec.config, rows))
+
+
 def fit_spec(spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> Fitted:
     """What the trial's method makes of the task, with the budget of its rung."""
     config, part = spec.config, task
     if spec.rung != KEEP:
-        config, part = first_rung(config), task.part(rows_of_first_rung(config, len(task.train_B)), spec.seed)
+        config, part = first_rung(config), task.part(rows_of_rung(spec, len(task.train_B)), spec.seed)
     nets = [sources[name] for name in spec.arm.sources]
     return get_method(spec.arm.method).fit(part, nets, config, spec.seed)
 
