@@ -130,13 +130,20 @@ def test_pretraining_without_a_file(xtlray: Callable[..., Said]) -> None:
         ["--target", "user/*", "demo/molar*", "--json"],
     ],
 )
-def test_several_values_in_a_row(xtlray: Callable[..., Said], targets: list[str]) -> None:
-    words = [*targets, "--method", "base", "tl-finetune", "--source", "user/gap@1", "--seeds", "2"]
+def test_several_values_in_a_row(xtlray: Callable[..., Said], store: Store, targets: list[str]) -> None:
+    tiny.model(store, "other/gap", data=tiny.dataset(store, "other/gap"))
+    words = [*targets, "--method", "base", "tl-finetune", "--source", "other/gap@1", "--seeds", "2"]
     found = planned(xtlray("transfer", *words, "--dry-run", "--json"))
     assert found["job"]["targets"] == ["demo/molar_volume", "user/gap"]
     assert found["job"]["methods"] == ["base", "tl-finetune"]
-    assert found["job"]["source"] == ["user/gap@1"]
+    assert found["job"]["source"] == ["other/gap@1"]
     assert found["job"]["seeds"] == 2
+
+
+def test_a_source_that_learned_from_the_target_is_refused(xtlray: Callable[..., Said]) -> None:
+    code, out, err = xtlray("transfer", "--target", "user/gap", "--source", "user/gap@1", "--dry-run", "--json")
+    assert (code, out) == (2, "")
+    assert "user/gap@1 was trained on user/gap" in err
 
 
 def test_a_file_as_target_is_ingested_first(xtlray: Callable[..., Said], tmp_path: Path, store: Store) -> None:

@@ -39,7 +39,7 @@ def test_answers_come_first_and_other_columns_through() -> None:
         "spread": [0.25, None],
         "lower": [1.0, None],
         "upper": [2.0, None],
-        "warning": [None, "not one"],
+        "warning": [None, "no element"],
         "id": ["007", "NA"],
         "note": ["", "b"],
     }

@@ -146,7 +146,7 @@ def test_what_a_job_may_not_say(store: Store, change: str, message: str) -> None
 
 def test_a_transfer_job_without_its_source_is_refused(store: Store) -> None:
     job = {"kind": "transfer", "name": "t", **PIPELINE["transfer"]}
-    with pytest.raises(RequestError, match=r"needs a source.*tl-finetune, tl-ml-featextr.*xtlray models list"):
+    with pytest.raises(RequestError, match=r"needs a source.*tl-finetune, tl-modfinetune.*xtlray models list"):
         resolved(store, job)
     assert resolved(store, job, "methods=[base, sc-dl-ef]").inputs["sources"] == []
 
@@ -242,7 +242,8 @@ def test_an_id_is_the_name_and_eight_hex_digits(store: Store) -> None:
 
 def test_other_rows_and_other_sources_are_another_run(store: Store) -> None:
     job = {"kind": "transfer", "name": "t", "targets": "user/gap", "source": "net"}
-    data = tiny.dataset(store)
+    tiny.dataset(store)
+    data = tiny.dataset(store, "other/gap")
     tiny.model(store, "net", data=data)
     before = identifier(store, job)
     assert identifier(store, job, "source=net@1") == before

@@ -18,7 +18,8 @@ PUBLISHED_COLUMNS = (
     "target, unit, method, source, seeds, rows_train, rows_val, rows_test, val_mae, test_mae, test_mae_spread, "
     "base_mae, ref_best_transfer, ref_best_scratch, model, run, status, error, seconds, commit, "
     "split_id, input, source_hash, test_rmse, test_r2, mae_over_base, rows_test_new, test_mae_new_compositions, "
-    "floor_mae, polymorph_mad, rows_test_pretrained, trials_run, rows_per_s, hardware"
+    "floor_mae, polymorph_mad, rows_test_pretrained, trials_run, rows_per_s, hardware, "
+    "interval_coverage, interval_width"
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from xtlray.records import ResultRecord
 from xtlray.report.page import report_page
-from xtlray.report.plots import _style, error_plot, relative_errors
+from xtlray.report.plots import style, error_plot, relative_errors
 from xtlray.report.tables import BOARD, board_rows
 
 
@@ -50,7 +50,7 @@ def test_errors_are_relative_to_the_mean() -> None:
 
 
 def test_many_methods_are_told_apart() -> None:
-    assert len({_style(n) for n in range(42)}) == 42
+    assert len({style(n) for n in range(42)}) == 42
 
 
 def test_a_picture_of_nothing_is_none() -> None:

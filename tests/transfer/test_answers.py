@@ -15,7 +15,7 @@ from xtlray.errors import MissingKeyError, StoreError
 from xtlray.nn.tensors import pack_tensors
 from xtlray.records import TrialRecord
 from xtlray.store import Store
-from xtlray.transfer.answers import Answers, base_error, described, mix, read_answers, single
+from xtlray.transfer.answers import Answers, base_error, described, errors_to_compare, mix, read_answers, single
 from xtlray.transfer.plan import COMPARE, Arm
 
 POOL = tiny.pool(30, 10)  # four folds of ten rows
@@ -148,14 +148,30 @@ def test_a_fold_s_own_values_do_not_choose_its_weights() -> None:
     assert farther.val_mae == pytest.approx((far.val_mae or 0) + 1e6 / 4, rel=1e-3)
 
 
-def test_an_arm_with_fewer_trials_is_left_out() -> None:
-    """It is right on the rows that it knows, but errors are compared on the same rows."""
-    partly = np.where(POOL.fold_B == 0, np.nan, Y_B)
-    found = {ONE: answers(Y_B + 1), TWO: answers(partly, members=3)}
+def test_an_arm_that_lost_a_trial_is_compared_on_the_rows_that_it_knows() -> None:
+    partly = np.where(POOL.fold_B == 0, np.nan, Y_B + 1)
+    found = {ONE: answers(np.where(POOL.fold_B == 0, Y_B, Y_B + 2)), TWO: answers(partly, members=3)}
+    assert errors_to_compare(found, POOL) == pytest.approx({ONE: 2.0, TWO: 1.0})
     made = mix(found, POOL)
     assert made is not None
-    assert [arm for arm, _, _ in made.parts] == [ONE]
-    assert made.rows_val == 40
+    assert [arm for arm, _, _ in made.parts] == [TWO]
+    assert made.rows_val == 30
+
+
+def test_an_arm_that_lost_half_of_its_trials_is_left_out() -> None:
+    partly = np.where(POOL.fold_B < 2, np.nan, Y_B)
+    found = {TWO: answers(Y_B + 1), THREE: answers(partly, members=2)}
+    assert list(errors_to_compare(found, POOL)) == [TWO]
+
+
+def test_the_mean_which_cannot_fail_does_not_put_others_behind() -> None:
+    """`base` has all of its trials, the net lost half of its: of those that can fail it has most."""
+    partly = np.where(POOL.fold_B < 2, np.nan, Y_B)
+    found = {ONE: answers(Y_B + 9), TWO: answers(partly, members=2)}
+    assert ONE.method == "base"
+    errors = errors_to_compare(found, POOL)
+    assert errors[TWO] == pytest.approx(0.0)
+    assert errors[ONE] == pytest.approx(9.0)
 
 
 def test_the_order_of_arms_decides_nothing() -> None:

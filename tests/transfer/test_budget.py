@@ -55,50 +55,35 @@ def test_each_of_them_trains_as_long(effort: Effort) -> None:
         assert len(spent) == 1
 
 
-@pytest.mark.parametrize(
-    ("effort", "rows", "seeds", "expected"),
-    [
-        ("quick", 100_000, None, 2),
-        ("quick", 2000, None, 2),
-        ("quick", 1999, None, 3),
-        ("quick", 500, None, 3),
-        ("quick", 499, None, 5),
-        ("standard", 499, None, 8),
-        ("full", 100_000, None, 5),
-        ("full", 20, None, 10),
-        ("full", 20, 1, 1),
-        ("quick", 100_000, 7, 7),
-    ],
-)
-def test_members_by_effort_and_rows(effort: Effort, rows: int, seeds: int | None, expected: int) -> None:
-    assert members_for(effort, rows, seeds) == expected
+@pytest.mark.parametrize("effort", get_args(Effort))
+def test_fewer_rows_have_more_members_and_a_job_may_say_how_many(effort: Effort) -> None:
+    counts = [members_for(effort, rows) for rows in (20, 499, 500, 1999, 2000, 100_000)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+    assert members_for(effort, 20, 1) == 1
+    assert members_for(effort, 100_000, 7) == 7
 
 
-@pytest.mark.parametrize(
-    ("rows", "members", "expected"), [(2000, 5, 1), (1999, 5, 3), (20, 10, 3), (20, 2, 2), (20, 1, 1)]
-)
-def test_folds_to_compare_on(rows: int, members: int, expected: int) -> None:
-    assert folds_to_compare(rows, members) == expected
+def test_few_rows_are_compared_on_several_folds_but_never_on_more_than_there_are_members() -> None:
+    assert folds_to_compare(2000, 5) == 1
+    assert 1 < folds_to_compare(1999, 5) <= 5
+    assert folds_to_compare(20, 1) == 1
 
 
-@pytest.mark.parametrize(
-    ("effort", "rows", "batch", "expected"),
-    [
-        ("quick", 20, 32, 25),  # few rows: the bound of epochs
-        ("quick", 2000, 64, 12),  # 25 000 visits of rows
-        ("quick", 1000, 32, 16),  # 500 steps, 32 (or 31) an epoch
-        ("quick", 1_000_000, 256, 3),
-        ("full", 20, 32, 150),
-        ("full", 1_000_000, 256, 25),
-    ],
-)
-def test_epochs_by_rows(effort: Effort, rows: int, batch: int, expected: int) -> None:
-    assert epochs_for(effort, rows, batch) == expected
+@pytest.mark.parametrize("effort", get_args(Effort))
+def test_epochs_keep_to_visits_steps_and_their_bounds(effort: Effort) -> None:
+    budget = BUDGETS[effort]
+    assert epochs_for(effort, 20, 32) == budget.epochs[1]
+    assert epochs_for(effort, 10_000_000, 256) == budget.epochs[0]
+    rows = budget.visits // (2 * budget.epochs[0])  # between the bounds, on large batches
+    assert epochs_for(effort, rows, 8192) == 2 * budget.epochs[0]
+    rows = 32 * (budget.steps // (budget.epochs[0] + 5))  # on small ones the steps are what counts
+    assert epochs_for(effort, rows, 32) == pytest.approx(min(budget.epochs[0] + 5, budget.visits / rows), abs=1)
 
 
 def test_more_rows_never_train_for_more_epochs_and_more_effort_never_for_fewer() -> None:
     for effort in get_args(Effort):
-        found = [epochs_for(effort, rows, 128) for rows in range(100, 50_000, 997)]
+        found = [epochs_for(effort, rows, 128) for rows in range(128, 50_000, 128 * 7)]
         assert found == sorted(found, reverse=True)
     for rows in (10, 1000, 10_000, 200_000):
         by_effort = [epochs_for(effort, rows, 128) for effort in get_args(Effort)]
@@ -107,8 +92,10 @@ def test_more_rows_never_train_for_more_epochs_and_more_effort_never_for_fewer()
 
 def test_the_first_rung_is_a_third() -> None:
     assert first_rung({"lr": 1.0, "epochs": 25}) == {"lr": 1.0, "epochs": 9}
-    assert first_rung({"epochs": 4}) == {"epochs": 3}
+    assert first_rung({"epochs": 4}) == {"epochs": 2}
+    assert first_rung({"epochs": 3}) == {"epochs": 2}
     assert first_rung({"regressor": "ridge"}) == {"regressor": "ridge"}
     assert rows_of_first_rung({"epochs": 25}, 9000) == 9000
     assert rows_of_first_rung({"regressor": "ridge"}, 9000) == 3000
+    assert rows_of_first_rung({"regressor": "ridge"}, 90_000) == 6000
     assert rows_of_first_rung({"regressor": "ridge"}, 1500) == 1000  # `part` draws no more than there are

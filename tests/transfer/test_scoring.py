@@ -132,7 +132,7 @@ def test_an_ensemble_says_what_it_consists_of(store: Store) -> None:
     assert sorted(result.trials) == sorted(record.trial for record in both)
     answer = 2 * weights["base"] + 11 * weights["tl-finetune"]
     assert result.test_mae == pytest.approx(np.abs(data.rows("test").y_B - answer).mean())
-    members, _ = pack_model(store, mixed, 86)
+    members, _ = pack_model(store, mixed)
     assert sum(member.weight or 0 for member in members) == pytest.approx(1)
     assert {(member.value, member.group) for member in members} == {(2.0, 0), (11.0, 1)}
 
@@ -249,7 +249,7 @@ def swept(store: Store, data: Dataset) -> tuple[list[Any], list[ResultRecord]]:
     for arm, mixture in mixtures.items():
         interval = mixture.interval.as_json() if mixture.interval else None
         result = results[arm]
-        said += [arm, mixture.weights, mixture.groups, mixture.val_mae, interval, pack_model(store, mixture, 86)[0]]
+        said += [arm, mixture.weights, mixture.groups, mixture.val_mae, interval, pack_model(store, mixture)[0]]
         members = load_members(store, mixture.records, 86)
         said.append([member.predict(tiny.inputs(5)).tolist() for member in members])
         said += [result.config, result.val_mae, result.trials, result.interval_width]
@@ -276,6 +276,6 @@ def test_members_of_a_model_are_those_of_its_trials(store: Store) -> None:
     assert [member.predict(tiny.inputs(1))[0] for member in load_members(store, records, 86)] == [8.0, 10.0]
     mixture = only(store, data, records)
     assert mixture is not None
-    members, files = pack_model(store, mixture, 86)
+    members, files = pack_model(store, mixture)
     assert [(member.value, member.weight, member.group) for member in members] == [(8.0, 0.5, 0), (10.0, 0.5, 0)]
     assert files == {}

@@ -98,9 +98,11 @@ def test_weights_of_a_fold_are_chosen_without_it() -> None:
     """Each arm is right on one fold and wrong on the other: judged by the other fold, it is the wrong one's turn."""
     y_B, fold_B = np.zeros(4), np.array([0, 0, 1, 1])
     answers_AB = np.array([[0.0, 0, 8, 8], [6.0, 6, 0, 0]])
-    assert cross_weighted(answers_AB, y_B, fold_B).tolist() == [6.0, 6.0, 8.0, 8.0]
+    assert cross_weighted(answers_AB, y_B, fold_B, np.arange(4)).tolist() == [6.0, 6.0, 8.0, 8.0]
+    # One fold is cut by composition: here in the same two halves; of one composition, nothing can be cut.
+    assert cross_weighted(answers_AB, y_B, np.zeros(4, int), fold_B).tolist() == [6.0, 6.0, 8.0, 8.0]
     one = greedy_weights(answers_AB, y_B) @ answers_AB
-    assert cross_weighted(answers_AB, y_B, np.zeros(4, int)).tolist() == one.tolist()
+    assert cross_weighted(answers_AB, y_B, np.zeros(4, int), np.zeros(4, int)).tolist() == one.tolist()
 
 
 def test_the_answers_of_a_fold_do_not_decide_their_own_weights() -> None:
@@ -108,7 +110,7 @@ def test_the_answers_of_a_fold_do_not_decide_their_own_weights() -> None:
     random = np.random.default_rng(1)
     y_B, fold_B = random.normal(0, 1, 30), np.arange(30) % 3
     answers_AB = y_B + random.normal(0, 1, (4, 30))
-    before = cross_weighted(answers_AB, y_B, fold_B)
-    after = cross_weighted(answers_AB, np.where(fold_B == 1, 100 * y_B[::-1], y_B), fold_B)
+    before = cross_weighted(answers_AB, y_B, fold_B, np.arange(30))
+    after = cross_weighted(answers_AB, np.where(fold_B == 1, 100 * y_B[::-1], y_B), fold_B, np.arange(30))
     assert np.array_equal(before[fold_B == 1], after[fold_B == 1])
     assert not np.array_equal(before[fold_B != 1], after[fold_B != 1])

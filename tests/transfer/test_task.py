@@ -157,19 +157,19 @@ def test_a_part_is_drawn_from_the_training_rows_alone() -> None:
 
 def test_a_source_answers_once_for_all_tasks_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     pool, source, asked = tiny.pool(), tiny.net_member(), []
-    plain = Features.of
+    plain = Features.columns
 
-    def of(self: Features, x_BX: Any) -> Any:
+    def columns(self: Features, block: Block, x_BX: Any) -> Any:
         asked.append(len(x_BX))
-        return plain(self, x_BX)
+        return plain(self, block, x_BX)
 
-    monkeypatch.setattr(Features, "of", of)
+    monkeypatch.setattr(Features, "columns", columns)
     for seed in range(3):
         task = pool.task(seed)
         h_train_BH, h_val_BH = task.columns(Features((Block("activations", 1),), (source,), 86))
         assert np.allclose(h_train_BH, source.features(task.x_train_BX, 1))
         assert np.allclose(h_val_BH, source.features(task.x_val_BX, 1))
-    assert asked == [32]
+    assert asked == [len(pool.y_B) + len(pool.x_test_TX)]
     second, _ = pool.task(0).columns(Features((Block("activations", 2),), (source,), 86))
     assert np.allclose(second, source.features(pool.task(0).x_train_BX, 2))
     other, _ = tiny.pool(30).task(0).columns(Features((Block("activations", 1),), (source,), 86))

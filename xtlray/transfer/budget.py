@@ -24,8 +24,7 @@ class Budget:
     """What an effort spends.
 
     Attributes:
-        visits: rows × epochs of a net's training, within the bounds of `epochs`; the second figure is for fewer than
-            `FEW_ROWS` rows, where batches are small, and a visit costs twice as much.
+        visits: rows × epochs of a net's training, within the bounds of `epochs`.
         steps: of the optimizer at most: on a small batch a step costs the pass over the weights, whatever the rows.
         epochs: fewest and most.
         nets: configurations that a method with a net tries on a target.
@@ -34,7 +33,7 @@ class Budget:
             third for fewer than `VERY_FEW_ROWS`: there a fit costs seconds, and one fold says little.
     """
 
-    visits: tuple[int, int]
+    visits: int
     steps: int
     epochs: tuple[int, int]
     nets: int
@@ -43,9 +42,9 @@ class Budget:
 
 
 BUDGETS: dict[Effort, Budget] = {
-    "quick": Budget((30_000, 15_000), 500, (3, 60), 1, 2, (1, 2, 3)),
-    "standard": Budget((60_000, 30_000), 1_500, (4, 100), 2, 3, (2, 3, 6)),
-    "full": Budget((600_000, 300_000), 8_000, (25, 150), 12, 26, (5, 8, 10)),
+    "quick": Budget(30_000, 465, (3, 60), 1, 2, (1, 2, 3)),
+    "standard": Budget(60_000, 930, (4, 100), 2, 3, (2, 3, 6)),
+    "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
 }
 
 
@@ -62,7 +61,7 @@ def folds_to_compare(rows: int, members: int) -> int:
 def epochs_for(effort: Effort, rows: int, batch: int) -> int:
     """Epochs of a net on that many rows."""
     budget = BUDGETS[effort]
-    wanted = min(budget.visits[rows < FEW_ROWS] / max(1, rows), budget.steps / steps_per_epoch(rows, batch))
+    wanted = min(budget.visits / max(1, rows), budget.steps / steps_per_epoch(rows, batch))
     return min(budget.epochs[1], max(budget.epochs[0], round(wanted)))
 
 
