@@ -14,8 +14,9 @@ from xtlray.data.dataset import Dataset, open_dataset
 from xtlray.data.ingest import About, Provenance, ingest_table
 from xtlray.data.inputs import InputEncoder
 from xtlray.data.splits import Protocol
-from xtlray.nn.members import LiveMember, NetMember, pack_members
+from xtlray.nn.members import LiveMember, NetMember
 from xtlray.nn.nets import build_net, resolve_net
+from xtlray.nn.packing import pack_members
 from xtlray.nn.scaler import TargetScaler
 from xtlray.records import ModelCard, SplitMetrics
 from xtlray.registry.cards import Making, card_maker

@@ -82,7 +82,7 @@ def pretrain(
     Raises:
         WorkError: training failed or diverged.
     """
-    from xtlray.nn.members import pack_members
+    from xtlray.nn.packing import pack_members
     from xtlray.pretrain.result import load_result_net, read_result, result_key, score
 
     run = attempt.run

@@ -19,18 +19,9 @@ from tests import tiny
 from xtlray.errors import RequestError, StoreError
 from xtlray.nn.features import Block, Features
 from xtlray.nn.heads import pack_head, unpack_head
-from xtlray.nn.members import (
-    WEIGHTS,
-    ConstantMember,
-    FeatureNetMember,
-    HeadMember,
-    LiveMember,
-    NetMember,
-    ensemble,
-    pack_members,
-    unpack_members,
-)
+from xtlray.nn.members import ConstantMember, FeatureNetMember, HeadMember, LiveMember, NetMember, ensemble
 from xtlray.nn.nets import build_net
+from xtlray.nn.packing import WEIGHTS, pack_members, unpack_members
 from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.tensors import pack_tensors, rounded, unpack_tensors, with_prefix
 from xtlray.records import FeatureBlock, Member

@@ -8,7 +8,7 @@ import pytest
 
 from xtlray.records import ResultRecord
 from xtlray.report.page import report_page
-from xtlray.report.plots import style, error_plot, relative_errors
+from xtlray.report.plots import error_plot, relative_errors, style
 from xtlray.report.tables import BOARD, board_rows
 
 

@@ -12,8 +12,9 @@ import torch
 
 from tests import tiny
 from xtlray.errors import RequestError, UnknownNameError
-from xtlray.nn.members import WEIGHTS, Head, NetMember, pack_members, unpack_members
+from xtlray.nn.members import Head, NetMember
 from xtlray.nn.nets import build_net, resolve_net
+from xtlray.nn.packing import WEIGHTS, pack_members, unpack_members
 from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.tensors import rounded, unpack_tensors
 from xtlray.transfer.method import Config, Setting

@@ -15,7 +15,8 @@ import torch
 from tests import tiny
 from xtlray.chem.formula import composition_keys, parse
 from xtlray.data.dataset import Dataset
-from xtlray.nn.members import ConstantMember, pack_members
+from xtlray.nn.members import ConstantMember
+from xtlray.nn.packing import pack_members
 from xtlray.nn.tensors import pack_tensors
 from xtlray.nn.warp import long_tailed
 from xtlray.records import ResultRecord, TrialRecord

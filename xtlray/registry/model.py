@@ -20,7 +20,8 @@ from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import RequestError, StoreError, unknown
 from xtlray.nn.interval import Interval, spread, spread_between
-from xtlray.nn.members import Head, LiveMember, NetMember, answers_of, unpack_members
+from xtlray.nn.members import Head, LiveMember, NetMember, answers_of
+from xtlray.nn.packing import unpack_members
 from xtlray.records import ModelCard, PropertyCard
 from xtlray.registry.versions import ModelRef
 

@@ -23,7 +23,8 @@ from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.data.overlap import among, composition_floor, polymorph_deviation, trained_keys
 from xtlray.errors import StoreError
-from xtlray.nn.members import LiveMember, join_packed, unpack_members
+from xtlray.nn.members import LiveMember
+from xtlray.nn.packing import join_packed, unpack_members
 from xtlray.records import INPUTS, OUT_OF_FOLD, SPLITS, Member, ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.training.metrics import mae, r2, rmse

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from xtlray.errors import StoreError, WorkError
-from xtlray.nn.members import NetMember, pack_members
+from xtlray.nn.members import NetMember
+from xtlray.nn.packing import pack_members
 from xtlray.nn.tensors import pack_tensors
 from xtlray.records import OUT_OF_FOLD, TrialRecord
 from xtlray.store import Store
