@@ -232,6 +232,23 @@ def test_a_source_that_has_not_met_what_its_target_tests_on(work: Workplace) -> 
     assert "without_test_compositions_of: [user/target]" in work.xtlray("models", "show", "tiny-source").out
 
 
+def test_a_learning_curve(work: Workplace) -> None:
+    """Error against training rows, each point from its draws, and a picture of it."""
+    job = {"kind": "learning_curve", "name": "curve", "targets": "demo/work_function", "net": NET, "fewest": 20}
+    said = work.run({**job, "points": 2, "repeats": 2, "methods": ["base", "sc-ml-ef"], "regressors": REGRESSORS})
+    assert said.code == 0, said.err
+    points = {(point["method"], point["rows"]): point for point in said.json["points"]}
+    assert {method: sorted(n for m, n in points if m == method) for method in ("base", "sc-ml-ef")} == {
+        method: [20, 144] for method in ("base", "sc-ml-ef")
+    }
+    assert [points[("sc-ml-ef", rows)]["draws"] for rows in (20, 144)] == [2, 1]
+    assert points[("sc-ml-ef", 144)]["test_mae"] < points[("sc-ml-ef", 20)]["test_mae"]
+    folder = f"runs/{said.json['run']}/attempts/1"
+    assert work.store.get_json(f"{folder}/curve.json")["points"] == said.json["points"]
+    assert work.store.exists(f"{folder}/curve.svg")
+    assert work.xtlray("leaderboard", "--json").json == []  # models of a few rows are no results
+
+
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 
