@@ -160,11 +160,6 @@ def _properties(making: Making) -> list[PropertyCard]:
     return made
 
 
-def _input(members: Sequence[Member]) -> str:
-    kinds = ("fractions", *("attributes" for member in members if member.attributes))
-    return "+".join(dict.fromkeys(INPUTS[kind] for kind in kinds))
-
-
 def _most(properties: Sequence[PropertyCard], encoder: FractionEncoder) -> dict[str, int]:
     most = {symbol: max(each.elements_seen.get(symbol, 0) for each in properties) for symbol in encoder.elements}
     return {symbol: n for symbol, n in most.items() if n}

@@ -77,7 +77,9 @@ def fit(
             state.row += batch.rows
             state.step += 1
         entry = close(net, val, state, recipe, ranks, optimizer)
-        state.close_epoch({**entry, "lr": optimizer.param_groups[0]["lr"], "seconds": time.perf_counter() - started})
+        state.close_epoch(
+            {**entry, "lr": max(g["lr"] for g in optimizer.param_groups), "seconds": time.perf_counter() - started}
+        )
         if epoch_end(state):
             break
     return state
