@@ -22,8 +22,8 @@ from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
 from xtlray.training.loop import Recipe, fit, steps_per_epoch
 from xtlray.training.table import Table
-from xtlray.transfer.budget import first_rung, members_for
-from xtlray.transfer.plan import COMPARE, Facts, arms_of, first_trials, group_by_arm, most_trials
+from xtlray.transfer.budget import first_rung, members_for, rows_of_first_rung
+from xtlray.transfer.plan import COMPARE, KEEP, Facts, arms_of, first_trials, group_by_arm, most_trials
 from xtlray.transfer.settings import TransferSettings
 
 ENCODER = FractionEncoder(ELEMNET_ELEMENTS)
@@ -104,14 +104,16 @@ def transfer_cost(
     for arm, specs in group_by_arm(first).items():
         known = rows[arm.target]
         members = members_for(settings.effort, known, settings.seeds)
-        compared = [(spec, 1) for spec in specs if spec.rung == COMPARE]
-        # Which configuration is kept nobody knows yet: they cost much the same.
-        kept_specs = [(specs[0], members)] if compared else [(spec, 1) for spec in specs]
-        for spec, times in [*compared, *kept_specs]:
-            config = first_rung(spec.config) if spec.rung == COMPARE and times == 1 and compared else spec.config
+        planned = [(spec.config, spec.rung, 1) for spec in specs]
+        if specs[0].rung == COMPARE:  # which configuration is kept nobody knows yet: they cost much the same
+            planned.append((specs[0].config, KEEP, members))
+        for config, rung, times in planned:
+            fitted = known
+            if rung == COMPARE:
+                config, fitted = first_rung(config), rows_of_first_rung(config, known)
             if "epochs" in config:
                 net = config.get("net") or nets[arm.sources[0]]
-                steps = config["epochs"] * steps_per_epoch(known, config["batch"])
+                steps = config["epochs"] * steps_per_epoch(fitted, config["batch"])
                 step_s = _step_seconds(canonical_json(net), config["batch"], max(1, int(settings.cpus_per_trial)))
                 seconds += times * steps * step_s
             heads += times * ("regressor" in config)

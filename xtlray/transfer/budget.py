@@ -11,12 +11,12 @@ from xtlray.transfer.settings import Effort
 
 Config = dict[str, Any]
 # Of all that decides which trials there are and how they are judged; another number is another run.
-SEARCH = 1
+SEARCH = 2
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2
-_PART = 3  # the first rung has a third of the epochs, or of the rows
-_FEWEST_ROWS, _MOST_ROWS = 1_000, 6_000  # of a regressor's first rung
+_NET_PART, _HEAD_PART = 4, 3  # the first rung has a quarter of a net's visits, or a third of a regressor's rows
+_FEWEST_ROWS, _MOST_ROWS = 1_000, 6_000  # of a first rung; the most of a regressor's
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Budget:
 
 BUDGETS: dict[Effort, Budget] = {
     "quick": Budget(30_000, 465, (3, 60), 1, 2, (1, 2, 3)),
-    "standard": Budget(60_000, 930, (4, 100), 2, 3, (2, 3, 6)),
+    "standard": Budget(90_000, 930, (4, 100), 2, 3, (2, 3, 6)),
     "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
 }
 
@@ -69,9 +69,18 @@ def first_rung(config: Config) -> Config:
     """A configuration with a part of its epochs, if it has any: a whole schedule, not the beginning of one."""
     if "epochs" not in config:
         return config
-    return {**config, "epochs": max(2, math.ceil(config["epochs"] / _PART))}
+    return {**config, "epochs": max(2, math.ceil(config["epochs"] / _NET_PART))}
 
 
 def rows_of_first_rung(config: Config, rows: int) -> int:
-    """On how many training rows it is fitted: all for a net, a part for a regressor."""
-    return rows if "epochs" in config else min(max(_FEWEST_ROWS, rows // _PART), _MOST_ROWS)
+    """On how many training rows it is fitted: where a quarter of the epochs is less than two, on fewer; at most `rows`.
+
+    Args:
+        config: the whole configuration, as the second rung has it.
+        rows: how many there are.
+    """
+    if "epochs" in config:
+        wanted = math.ceil(rows * config["epochs"] / (_NET_PART * first_rung(config)["epochs"]))
+    else:
+        wanted = min(rows // _HEAD_PART, _MOST_ROWS)
+    return min(rows, max(_FEWEST_ROWS, wanted))

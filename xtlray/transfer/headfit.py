@@ -36,8 +36,8 @@ def layer_configs(setting: Setting) -> list[Config]:
 
 
 def layers_in_turn(depth: int) -> list[int]:
-    """All hidden layers, in an order whose beginning is spread over them: the middle, the last, the first, others."""
-    first = dict.fromkeys([(depth + 1) // 2, depth, 1, max(1, 3 * depth // 4), max(1, depth // 4)])
+    """All hidden layers, the middle, a late one, the last and the first before others."""
+    first = dict.fromkeys([(depth + 1) // 2, (3 * depth + 3) // 4, depth, 1, max(1, depth // 4)])
     return list(dict.fromkeys([*first, *range(1, depth + 1)]))
 
 

@@ -48,7 +48,8 @@ def net_configs(setting: Setting, carried: bool = False) -> list[Config]:
     Of a net that is carried over (`carried`), also how many first layers stay frozen, and by what factor each layer
     learns slower than the next.
     """
-    batch = min(256, max(32, 2 ** round(math.log2(max(1, setting.rows) / 32))))
+    # Larger batches are little faster, and a few epochs of them are too few steps.
+    batch = min(128, max(32, 2 ** round(math.log2(max(1, setting.rows) / 32))))
     shared = {"batch": batch, "epochs": epochs_for(setting.effort, setting.rows, batch), "weight_decay": WEIGHT_DECAY}
     plain = [{**shared, **way} for way in (_CARRIED if carried else _SCRATCH)[: BUDGETS[setting.effort].nets]]
     if not setting.long_tailed:

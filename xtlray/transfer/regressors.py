@@ -105,7 +105,10 @@ REGRESSORS: dict[str, Regressor] = {
     "bagging": Regressor(_bagging, {}, variants=({"max_features": 0.5},)),
     "ada_boost": Regressor(_ada_boost, {}, variants=({"max_depth": 12}, {"max_depth": 6})),
     "gradient_boosting": Regressor(
-        _seeded(HistGradientBoostingRegressor, max_features=0.3, early_stopping=False),
+        # 63 bins take two thirds of the time of 255, for the same error.
+        _seeded(
+            HistGradientBoostingRegressor, max_features=0.3, max_bins=63, max_leaf_nodes=127, early_stopping=False
+        ),
         {},
         # Where most targets are one value, trees on absolute errors never leave it; those on squares do.
         variants=tuple(

@@ -100,7 +100,7 @@ def leave_record(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, outcom
 
 def rows_of_rung(spec: TrialSpec, rows: int) -> int:
     """How many of the training rows a trial is fitted on."""
-    return rows if spec.rung == KEEP else min(rows, rows_of_first_rung(spec.config, rows))
+    return rows if spec.rung == KEEP else rows_of_first_rung(spec.config, rows)
 
 
 def fit_spec(spec: TrialSpec, task: Task, sources: Mapping[str, NetMember]) -> Fitted:
