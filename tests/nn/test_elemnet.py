@@ -46,9 +46,11 @@ def test_features_of_every_net_lead_to_its_output(name: str) -> None:
     net = build_net(name, 86, 2, seed=0)
     x_BF = torch.from_numpy(tiny.inputs(4))
     with torch.inference_mode():
-        widths = [net.features(x_BF, layer).shape for layer in range(1, net.n_hidden + 1)]
+        widths = [net.activations(x_BF, (layer,))[layer].shape for layer in range(1, net.n_hidden + 1)]
         assert all(shape[0] == 4 for shape in widths)
-        assert torch.equal(net.last(net.features(x_BF, net.n_hidden)), net(x_BF))
+        last_BH = net.activations(x_BF, (1, net.n_hidden))[net.n_hidden]
+        assert torch.equal(net.last(last_BH), net(x_BF))  # what is added to it is zero in a fresh net
+        assert torch.equal(net.answer(last_BH, x_BF), net(x_BF))
         assert torch.equal(x_BF, torch.from_numpy(tiny.inputs(4)))  # the input is not worked in place
 
 
@@ -57,8 +59,10 @@ def test_features_by_layer() -> None:
     x_BF = torch.from_numpy(tiny.inputs(4))
     with torch.inference_mode():
         first = net.hidden[0](x_BF).clamp(min=0)
-        assert torch.equal(net.features(x_BF, 1), first)
-        assert torch.equal(net.features(x_BF, 2), net.hidden[1](first).clamp(min=0))
+        found = net.activations(x_BF, (1, 2))
+        assert torch.equal(found[1], first)
+        assert torch.equal(found[2], net.hidden[1](first).clamp(min=0))
+        assert torch.equal(found[2], net.activations(x_BF, (2,))[2])
 
 
 def test_the_seed_alone_makes_the_weights() -> None:

@@ -14,9 +14,11 @@ from tests import tiny
 from xtlray.chem.formula import composition_keys
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import RequestError, WorkError
+from xtlray.nn import members
 from xtlray.nn.features import Block, Features
+from xtlray.nn.members import NetMember
 from xtlray.store import Store
-from xtlray.transfer.task import FOLDS, folds_of, make_pool
+from xtlray.transfer.task import FOLDS, Pool, folds_of, make_pool
 
 SIDES = ["train"] * 60 + ["test"] * 24
 
@@ -155,24 +157,33 @@ def test_a_part_is_drawn_from_the_training_rows_alone() -> None:
     assert np.array_equal(task.part(60, 0).train_B, task.train_B)
 
 
-def test_a_source_answers_once_for_all_tasks_of_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("all_at_once", [True, False])
+def test_a_source_looks_once_for_all_tasks_of_a_pool(all_at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, source, asked = tiny.pool(), tiny.net_member(), []
-    plain = Features.columns
+    rows = len(pool.y_B) + len(pool.x_test_TX)
+    limit = 4 * rows * source.width - (not all_at_once)
+    monkeypatch.setattr("xtlray.transfer.task._REMEMBERED_BYTES", limit)
+    plain = members.apply_in_chunks
 
-    def columns(self: Features, block: Block, x_BX: Any) -> Any:
-        asked.append(len(x_BX))
-        return plain(self, block, x_BX)
+    def apply(function: Any, x_BF: Any) -> Any:
+        asked.append(len(x_BF))
+        return plain(function, x_BF)
 
-    monkeypatch.setattr(Features, "columns", columns)
-    for seed in range(3):
-        task = pool.task(seed)
-        h_train_BH, h_val_BH = task.columns(Features((Block("activations", 1),), (source,), 86))
-        assert np.allclose(h_train_BH, source.features(task.x_train_BX, 1))
-        assert np.allclose(h_val_BH, source.features(task.x_val_BX, 1))
-    assert asked == [len(pool.y_B) + len(pool.x_test_TX)]
-    second, _ = pool.task(0).columns(Features((Block("activations", 2),), (source,), 86))
-    assert np.allclose(second, source.features(pool.task(0).x_train_BX, 2))
-    other, _ = tiny.pool(30).task(0).columns(Features((Block("activations", 1),), (source,), 86))
+    def columns(pool: Pool, source: NetMember, *kinds: Block) -> list[np.ndarray]:
+        return [pool.task(0).columns(Features((block,), (source,), 86))[0] for block in kinds]
+
+    first, second, answers = (Block("activations", 1), Block("activations", 2), Block("answers"))
+    wanted = (second, answers)
+    with monkeypatch.context() as patch:
+        patch.setattr(members, "apply_in_chunks", apply)
+        for seed in range(3):
+            pool.task(seed).columns(Features(wanted, (source,), 86))
+    assert asked == [rows] * (1 if all_at_once else len(wanted))
+    x_BX = pool.task(0).x_train_BX
+    expected = (source.features(x_BX, 1), source.features(x_BX, 2), source.predict_all(x_BX))
+    for found, same in zip(columns(pool, source, first, second, answers), expected, strict=True):
+        assert np.allclose(found, same, atol=1e-6)
+    (other,) = columns(tiny.pool(30), source, first)
     assert len(other) == 30
-    renewed, _ = pool.task(0).columns(Features((Block("activations", 1),), (tiny.net_member(7),), 86))
-    assert not np.allclose(renewed, source.features(pool.task(0).x_train_BX, 1))
+    (renewed,) = columns(pool, tiny.net_member(7), first)
+    assert not np.allclose(renewed, expected[0])

@@ -13,7 +13,7 @@ Shape suffixes: B rows, F features (a column per element), H hidden units, N ele
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -103,21 +103,29 @@ class DeepSets(nn.Module):
         fresh_rows(self.linear, outputs)
         nn.init.zeros_(self.linear.weight)
 
-    def features(self, x_BF: Tensor, layer: int) -> Tensor:
-        """The mean over the elements of a row after `layer` layers (1 … `n_hidden`), shape B × H."""
+    def activations(self, x_BF: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
+        """The mean over the elements of a row after each of `layers` (1 … `n_hidden`), shape B × H."""
         row_N, column_N = x_BF.nonzero(as_tuple=True)
         fraction_N = x_BF[row_N, column_N]
         width = self.embedding.shape[1]
         h_NH = self.embedding.gather(0, column_N[:, None].expand(-1, width)) + self.fraction(waves(fraction_N))
-        for block in self.blocks[:layer]:
-            h_NH = block(h_NH, row_N, fraction_N, len(x_BF))
-        if layer == self.n_hidden:
-            h_NH = self.read(self.norm(h_NH)).relu()
-        return pool(h_NH, row_N, fraction_N, len(x_BF))
+        found = {}
+        for layer in range(1, max(layers) + 1):
+            if layer < self.n_hidden:
+                h_NH = self.blocks[layer - 1](h_NH, row_N, fraction_N, len(x_BF))
+            else:
+                h_NH = self.read(self.norm(h_NH)).relu()
+            if layer in layers:
+                found[layer] = pool(h_NH, row_N, fraction_N, len(x_BF))
+        return found
+
+    def answer(self, h_BH: Tensor, x_BF: Tensor) -> Tensor:
+        """Scaled predictions from the activations of the last hidden layer and the input, shape B × P."""
+        return self.output(h_BH).float() + self.linear(x_BF).float()
 
     def forward(self, x_BF: Tensor) -> Tensor:
         """Scaled predictions, shape B × P."""
-        return self.output(self.features(x_BF, self.n_hidden)).float() + self.linear(x_BF).float()
+        return self.answer(self.activations(x_BF, (self.n_hidden,))[self.n_hidden], x_BF)
 
 
 def waves(fraction_N: Tensor) -> Tensor:

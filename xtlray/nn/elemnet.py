@@ -9,7 +9,7 @@ Initialised after He et al. (2015), for without it seventeen ReLU layers start w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -71,13 +71,19 @@ class ElemNet(nn.Module):
         """Begin the output layer anew, in place."""
         fresh_rows(self.output, outputs)
 
-    def features(self, x_BF: Tensor, layer: int) -> Tensor:
-        """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H."""
-        h_BH = x_BF
-        for linear in self.hidden[:layer]:
+    def activations(self, x_BF: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
+        """Activations after each of `layers` (1 … `n_hidden`), shape B × H."""
+        found, h_BH = {}, x_BF
+        for layer, linear in enumerate(self.hidden[: max(layers)], start=1):
             h_BH = linear(h_BH).relu_()
-        return h_BH
+            if layer in layers:
+                found[layer] = h_BH
+        return found
+
+    def answer(self, h_BH: Tensor, x_BF: Tensor) -> Tensor:
+        """Scaled predictions from the activations of the last hidden layer, shape B × P."""
+        return self.output(h_BH)
 
     def forward(self, x_BF: Tensor) -> Tensor:
         """Scaled predictions, shape B × P."""
-        return self.output(self.features(x_BF, self.n_hidden))
+        return self.answer(self.activations(x_BF, (self.n_hidden,))[self.n_hidden], x_BF)

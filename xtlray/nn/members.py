@@ -106,7 +106,27 @@ class NetMember(LiveMember):
 
     def features(self, x_BX: NDArray[np.float32], layer: int) -> NDArray[np.float32]:
         """Hidden activations after `layer` layers, shape B × H."""
-        return apply_in_chunks(lambda x: self.net.features(x, layer), x_BX[:, : self.fractions])
+        return apply_in_chunks(lambda x: self.net.activations(x, (layer,))[layer], x_BX[:, : self.fractions])
+
+    def look(self, x_BX: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], Array]:
+        """All that it makes of rows, in one pass: activations of each hidden layer, B × H; what `predict_all` says."""
+        widths: list[int] = []
+
+        def all_of(x_BF: torch.Tensor) -> torch.Tensor:
+            found = self.net.activations(x_BF, range(1, self.net.n_hidden + 1))
+            parts = [*found.values(), self.net.answer(found[self.net.n_hidden], x_BF)]
+            widths[:] = [part.shape[1] for part in parts]
+            return torch.cat([part.float() for part in parts], dim=1)
+
+        every_BH = apply_in_chunks(all_of, x_BX[:, : self.fractions])
+        *layers, scaled_BP = np.split(every_BH, np.cumsum(widths)[:-1], axis=1)
+        return layers, self.scaler.inverse(scaled_BP.astype(np.float64))
+
+    @cached_property
+    def width(self) -> int:
+        """How many numbers `look` makes of a row."""
+        layers, answer_BP = self.look(np.full((1, self.fractions), 1 / self.fractions, np.float32))
+        return sum(layer.shape[1] for layer in layers) + answer_BP.shape[1]
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "net", "net": self.spec, "scaler": self.scaler.as_json()}

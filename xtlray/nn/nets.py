@@ -8,7 +8,7 @@ Shape suffixes: B rows, F features, H hidden units, P properties.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -45,8 +45,12 @@ class Net(Protocol):
         """Begin the output layer anew for so many outputs, in place, by torch's global generator."""
         ...
 
-    def features(self, x_BF: Tensor, layer: int) -> Tensor:
-        """Activations after `layer` hidden layers (1 … `n_hidden`), shape B × H of that layer."""
+    def activations(self, x_BF: Tensor, layers: Collection[int]) -> dict[int, Tensor]:
+        """Activations after each of `layers` (1 … `n_hidden`), shape B × H of that layer."""
+        ...
+
+    def answer(self, h_BH: Tensor, x_BF: Tensor) -> Tensor:
+        """Scaled predictions from the activations of the last hidden layer and the input, shape B × P."""
         ...
 
 

@@ -106,9 +106,7 @@ REGRESSORS: dict[str, Regressor] = {
     "ada_boost": Regressor(_ada_boost, {}, variants=({"max_depth": 12}, {"max_depth": 6})),
     "gradient_boosting": Regressor(
         # 63 bins take two thirds of the time of 255, for the same error.
-        _seeded(
-            HistGradientBoostingRegressor, max_features=0.3, max_bins=63, max_leaf_nodes=127, early_stopping=False
-        ),
+        _seeded(HistGradientBoostingRegressor, max_features=0.3, max_bins=63, max_leaf_nodes=127, early_stopping=False),
         {},
         # Where most targets are one value, trees on absolute errors never leave it; those on squares do.
         variants=tuple(

@@ -151,14 +151,26 @@ def _columns(pool: Pool, features: Features, block: Block) -> tuple[NDArray[np.f
     source = features.sources[block.source]
     key = (id(pool), id(source), block.kind, block.layer)
     if key not in _memory:
-        both = np.concatenate([pool.x_BX, pool.x_test_TX])
-        # What the key's ids speak of is kept beside it, so that no other object can have them.
-        _memory[key] = (pool, source, features.columns(block, both))
+        for (kind, layer), found in _look(pool, source, features, block).items():
+            # What the key's ids speak of is kept beside it, so that no other object can have them.
+            _memory[id(pool), id(source), kind, layer] = (pool, source, found)
         while len(_memory) > 1 and _too_much():
             _memory.popitem(last=False)
     _memory.move_to_end(key)
     found = _memory[key][2]
     return found[: len(pool.y_B)], found[len(pool.y_B) :]
+
+
+def _look(
+    pool: Pool, source: NetMember, features: Features, wanted: Block
+) -> dict[tuple[str, int | None], NDArray[np.float32]]:
+    """What a source makes of the pool's rows and of its test rows: all of it in one pass, or, of many rows, a block."""
+    both = np.concatenate([pool.x_BX, pool.x_test_TX])
+    if 4 * len(both) * source.width > _REMEMBERED_BYTES:
+        return {(wanted.kind, wanted.layer): features.columns(wanted, both)}
+    layers, answers = source.look(both)
+    found: dict[tuple[str, int | None], NDArray[np.float32]] = {("answers", None): answers.astype(np.float32)}
+    return found | {("activations", layer): each for layer, each in enumerate(layers, start=1)}
 
 
 def _too_much() -> bool:
