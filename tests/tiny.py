@@ -16,9 +16,9 @@ from xtlray.data.inputs import InputEncoder
 from xtlray.data.splits import Protocol
 from xtlray.nn.members import LiveMember, NetMember
 from xtlray.nn.nets import build_net, resolve_net
-from xtlray.nn.packing import pack_members
+from xtlray.nn.packing import pack_members, unpack_members
 from xtlray.nn.scaler import TargetScaler
-from xtlray.records import ModelCard, SplitMetrics
+from xtlray.records import ModelCard, SplitMetrics, TrialRecord
 from xtlray.registry.cards import Making, card_maker
 from xtlray.registry.versions import ModelRef, publish
 from xtlray.runs import Run
@@ -133,3 +133,17 @@ def model(
         interval=interval,
     )
     return publish(store, run, name, result, made[1], card_maker(making))
+
+
+def load_members(store: Store, records: Sequence[TrialRecord], inputs: int) -> list[LiveMember]:
+    """The members that these trials left, ready to predict."""
+    members: list[LiveMember] = []
+    shared: dict[str, bytes] = {}  # the file of a source is read once
+    for record in records:
+        assert record.member is not None, "a trial that is kept has a member"
+        for key in record.files.values():
+            if key not in shared:
+                shared[key] = store.get(key)
+        files = {name: shared[key] for name, key in record.files.items()}
+        members += unpack_members([record.member], files, inputs, f"trial {record.trial}")
+    return members

@@ -23,7 +23,7 @@ from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.answers import Mixture, mix, read_answers, single
 from xtlray.transfer.plan import Arm, Facts, TrialSpec, arms_of, first_trials, further_trials, group_by_arm
-from xtlray.transfer.scoring import HeldOutRows, Reference, Source, load_members, pack_model, score
+from xtlray.transfer.scoring import HeldOutRows, Reference, Source, pack_model, score
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.settings import ENSEMBLE, TransferSettings
 from xtlray.transfer.task import make_pool
@@ -251,7 +251,7 @@ def swept(store: Store, data: Dataset) -> tuple[list[Any], list[ResultRecord]]:
         interval = mixture.interval.as_json() if mixture.interval else None
         result = results[arm]
         said += [arm, mixture.weights, mixture.groups, mixture.val_mae, interval, pack_model(store, mixture)[0]]
-        members = load_members(store, mixture.records, 86)
+        members = tiny.load_members(store, mixture.records, 86)
         said.append([member.predict(tiny.inputs(5)).tolist() for member in members])
         said += [result.config, result.val_mae, result.trials, result.interval_width]
     said.append(choose_lowest((result.val_mae, arm.slug, arm) for arm, result in results.items()))
@@ -274,7 +274,7 @@ def test_the_test_rows_change_no_choice(tmp_path: Any, scale: float) -> None:
 def test_members_of_a_model_are_those_of_its_trials(store: Store) -> None:
     data = published(store)
     records = constants(store, data, 8.0, 10.0)
-    assert [member.predict(tiny.inputs(1))[0] for member in load_members(store, records, 86)] == [8.0, 10.0]
+    assert [member.predict(tiny.inputs(1))[0] for member in tiny.load_members(store, records, 86)] == [8.0, 10.0]
     mixture = only(store, data, records)
     assert mixture is not None
     members, files = pack_model(store, mixture)

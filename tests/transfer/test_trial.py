@@ -19,7 +19,6 @@ from xtlray.transfer.answers import mix, read_answers
 from xtlray.transfer.method import Fitted
 from xtlray.transfer.methods import METHODS
 from xtlray.transfer.plan import COMPARE, KEEP, Arm, Facts, TrialSpec, arms_of, first_trials, further_trials
-from xtlray.transfer.scoring import load_members
 from xtlray.transfer.settings import TransferSettings
 from xtlray.transfer.sweep import _check_share, run_trials
 from xtlray.transfer.task import Pool, Task
@@ -118,7 +117,7 @@ def test_files_of_a_member_are_named_by_their_content(store: Store) -> None:
     assert key == f"runs/tiny-00000000/members/{hashlib.sha256(data).hexdigest()}-{name}"
     assert keep_file(store, tiny.SWEEP, name, data) == key
     assert keep_file(store, tiny.SWEEP, name, b"other") != key
-    (member,) = load_members(store, [record], 86)
+    (member,) = tiny.load_members(store, [record], 86)
     held = POOL.task(1)
     assert np.abs(member.predict(held.x_val_BX) - held.y_val_B).mean() == pytest.approx(record.val_mae)
     assert [entry["epoch"] for entry in record.history] == [1, 2]
@@ -182,7 +181,7 @@ def test_each_seed_holds_out_another_fold(store: Store) -> None:
 
 def test_answers_for_the_fold_and_the_test_rows_are_kept(store: Store) -> None:
     record = run_trial(store, tiny.SWEEP, FINETUNE, POOL, {"m@1": tiny.net_member()})
-    (member,) = load_members(store, [record], 86)
+    (member,) = tiny.load_members(store, [record], 86)
     assert record.predictions is not None
     found = unpack_tensors(store.get(record.predictions), "test")
     assert found["fold"].numpy() == pytest.approx(member.predict(POOL.task(1).x_val_BX))
@@ -194,7 +193,7 @@ def test_a_trial_of_the_first_rung_keeps_its_errors_alone(store: Store, monkeypa
     spec, source = replace(FINETUNE, rung=COMPARE, config={**RECIPE, "epochs": 12}), {"m@1": tiny.net_member()}
     record = run_trial(store, tiny.SWEEP, spec, POOL, source)
     assert (record.rung, record.member, record.files, record.predictions) == (COMPARE, None, {}, None)
-    assert len(record.history) == 4  # of 12 epochs
+    assert len(record.history) == 3  # of 12 epochs
     assert record.config["epochs"] == 12
     assert record.val_mae is not None
     assert store.list("runs/tiny-00000000/members") == []

@@ -36,8 +36,11 @@ def layer_configs(setting: Setting) -> list[Config]:
 
 
 def layers_in_turn(depth: int) -> list[int]:
-    """All hidden layers, the middle, a late one, the last and the first before others."""
-    first = dict.fromkeys([(depth + 1) // 2, (3 * depth + 3) // 4, depth, 1, max(1, depth // 4)])
+    """All hidden layers, an early one, a late one, the last, the first and the middle before others.
+
+    The early one comes first: of a deep net pretrained on another property, later layers know little else.
+    """
+    first = dict.fromkeys([(depth + 3) // 4, (3 * depth + 3) // 4, depth, 1, (depth + 1) // 2])
     return list(dict.fromkeys([*first, *range(1, depth + 1)]))
 
 

@@ -23,8 +23,7 @@ from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.data.overlap import among, composition_floor, polymorph_deviation, trained_keys
 from xtlray.errors import StoreError
-from xtlray.nn.members import LiveMember
-from xtlray.nn.packing import join_packed, unpack_members
+from xtlray.nn.packing import join_packed
 from xtlray.records import INPUTS, OUT_OF_FOLD, SPLITS, Member, ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.training.metrics import mae, r2, rmse
@@ -40,20 +39,6 @@ class Reference:
 
     best_transfer: float | None
     best_scratch: float | None
-
-
-def load_members(store: Store, records: Sequence[TrialRecord], inputs: int) -> list[LiveMember]:
-    """The members that these trials left, ready to predict."""
-    members: list[LiveMember] = []
-    shared: dict[str, bytes] = {}  # the file of a source is read once
-    for record in records:
-        assert record.member is not None, "a trial that is kept has a member"
-        for key in record.files.values():
-            if key not in shared:
-                shared[key] = store.get(key)
-        files = {name: shared[key] for name, key in record.files.items()}
-        members += unpack_members([record.member], files, inputs, f"trial {record.trial}")
-    return members
 
 
 def pack_model(store: Store, mixture: Mixture) -> tuple[list[Member], dict[str, bytes]]:

@@ -30,7 +30,7 @@ DEFAULT_METHODS = ("base", "sc-ml-pa", "tl-ml-mixed", "tl-finetune", "tl-modfine
 # rows; a forest's file, with the rows.
 REGRESSORS: dict[Effort, dict[str, int | Literal["all"]]] = {
     "quick": {"gradient_boosting": "all", "ridge": 1_000},
-    "standard": {"gradient_boosting": "all", "extra_trees": 10_000, "svr": 2_500, "ridge": 5_000},
+    "standard": {"gradient_boosting": "all", "extra_trees": 5_000, "svr": 2_500, "ridge": 5_000},
     "full": {
         "linear": "all",
         "ridge": "all",

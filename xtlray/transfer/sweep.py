@@ -112,12 +112,21 @@ class _InOrder(FIFOScheduler):
     """The first trial that waits, but none whose own process is just starting.
 
     Tune's own would give that trial to the next process that becomes free, end the one that starts, and start another:
-    where trials are shorter than a start, slots stay empty for ever.
+    where trials are shorter than a start, slots stay empty for ever. Nor does it look through all finished trials at
+    each step, as that one does: the cost of a trial would grow with their number.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unfinished: list[Any] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self.unfinished.append(trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         controller = tune_controller._tune_controller  # what Tune passes warns of all that we ask it for
-        for trial in controller.get_trials():
+        self.unfinished = [trial for trial in self.unfinished if not trial.is_finished()]
+        for trial in self.unfinished:
             if trial.status == "PENDING":
                 process = controller._trial_to_actor.get(trial)
                 if process is None or not controller._actor_manager.is_actor_started(process):
