@@ -151,6 +151,10 @@ def test_of_several_sources_validation_chooses(store: Store) -> None:
     against = predicted(store, "a/b", "other", noise)
     (found,) = compare(store, [other, best, against], "mine", "other")
     assert found.test_mae == pytest.approx(np.abs(2 * noise).mean())
+    assert (found.arm, found.against) == ("mine from x@1", "other")
+    judged_on_more = other.model_copy(update={"rows_val": best.rows_val + 1})
+    (found,) = compare(store, [judged_on_more, best, against], "mine", "other")
+    assert found.arm == "mine from y@1"  # errors on fewer folds are of other rows
 
 
 def test_other_test_rows_are_not_compared(store: Store) -> None:

@@ -66,6 +66,7 @@ def _compare(ctx: Context, results: Sequence[ResultRecord], method: str, against
     columns = {
         "target": "target",
         "rows_test": "test rows",
+        **({"arm": "best by validation", "against": "against"} if set(method + against) & set("*?[") else {}),
         "test_mae": method,
         "against_mae": against,
         "unit": "unit",

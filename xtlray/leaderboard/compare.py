@@ -31,6 +31,7 @@ class Comparison:
     Attributes:
         target: its name; `unit`: of the errors.
         rows_test: that both methods predicted.
+        arm: which result stands for the method, as `method` or `method from source`; `against`: for the other one.
         test_mae: of the method; `against_mae`: of the other one.
         p: of Wilcoxon's test, corrected after Holm; None where all errors are equal.
         verdict: on the method.
@@ -40,6 +41,8 @@ class Comparison:
     target: str
     unit: str | None
     rows_test: int
+    arm: str
+    against: str
     test_mae: float
     against_mae: float
     p: float | None
@@ -54,13 +57,14 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
     """Compare two methods on every target that both have a result for on the same test rows.
 
     A method may be a shell pattern, such as `sc-*` for all from scratch. Of several results of a method on a target,
-    from several sources or runs, the one with the lowest validation error stands for it.
+    from several sources or runs, the one with the lowest validation error stands for it, among those that were judged
+    on the most rows: errors on fewer folds are of other rows.
 
     Raises:
         RequestError: there is no such target.
         StoreError: predictions are missing or damaged.
     """
-    pairs: list[tuple[ResultRecord, Predicted, Predicted]] = []
+    pairs: list[tuple[ResultRecord, ResultRecord, Predicted, Predicted]] = []
     for target in sorted({result.target for result in results}):
         pair = _pair(store, [result for result in results if result.target == target], method, against)
         if pair is not None:
@@ -74,22 +78,23 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
             fix="run a job with both methods",
         )
     # The same rows and values under another name are no further evidence: they are corrected for, and counted, once.
-    distinct = {one.rows_id: _p_value(one, two) for _, one, two in reversed(pairs)}
+    distinct = {one.rows_id: _p_value(one, two) for _, _, one, two in reversed(pairs)}
     found, known = [], set()
-    for mine, one, two in pairs:
+    for mine, other, one, two in pairs:
         errors = float(one.errors_B.mean()), float(two.errors_B.mean())
         counted = one.rows_id not in known
         known.add(one.rows_id)
         among = {**distinct, one.rows_id: _p_value(one, two)}  # a copy's own predictions, in its original's place
         p = dict(zip(among, holm(list(among.values())), strict=True))[one.rows_id]
         verdict = _verdict(one, two, p)
-        found.append(Comparison(mine.target, mine.unit, len(one.y_B), *errors, p, verdict, counted))
+        arms = _arm(mine), _arm(other)
+        found.append(Comparison(mine.target, mine.unit, len(one.y_B), *arms, *errors, p, verdict, counted))
     return found
 
 
 def _pair(
     store: Store, results: Sequence[ResultRecord], method: str, against: str
-) -> tuple[ResultRecord, Predicted, Predicted] | None:
+) -> tuple[ResultRecord, ResultRecord, Predicted, Predicted] | None:
     """The results of a target that stand for the two methods: of one version of its rows, that with most results."""
     usable = [r for r in results if r.predictions and r.val_mae is not None]
     versions: dict[tuple[str, str], list[ResultRecord]] = {}
@@ -101,7 +106,7 @@ def _pair(
             continue
         one, two = read_predictions(store, mine), read_predictions(store, other)
         if one is not None and two is not None and one.rows_id == two.rows_id:
-            return mine, one, two
+            return mine, other, one, two
     return None
 
 
@@ -131,7 +136,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _best(results: Sequence[ResultRecord], method: str) -> ResultRecord | None:
     mine = [result for result in results if fnmatchcase(result.method, method)]
-    return min(mine, key=lambda r: (r.val_mae, r.source or "", r.run), default=None)
+    return min(mine, key=lambda r: (-r.rows_val, r.val_mae, r.source or "", r.run), default=None)
+
+
+def _arm(result: ResultRecord) -> str:
+    return f"{result.method} from {result.source}" if result.source else result.method
 
 
 def _p_value(one: Predicted, two: Predicted) -> float | None:
