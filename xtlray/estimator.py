@@ -21,7 +21,6 @@ from xtlray.chem.fractions import FractionEncoder
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import RequestError, WorkError
 from xtlray.nn.members import LiveMember, NetMember, ensemble
-from xtlray.nn.warp import long_tailed
 from xtlray.registry.model import load_model, source_net
 from xtlray.registry.versions import resolve
 from xtlray.store import Store, canonical_json
@@ -109,7 +108,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             },
             "TransferRegressor",
         )
-        facts = {"": Facts("", len(y_B), long_tailed(y_B))}
+        facts = {"": Facts.of("", y_B)}
         nets = {name: net.spec for name, net in sources.items()}
         (arm,) = arms_of(job, [""], sources)
         head = sources["source@1"].heads[0].property if sources and sources["source@1"].outputs > 1 else None

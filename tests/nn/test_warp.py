@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xtlray.nn.scaler import TargetScaler
-from xtlray.nn.warp import Warp, WarpKind, long_tailed
+from xtlray.nn.warp import Warp, WarpKind, long_tailed, mostly_one_value
 
 RANDOM = np.random.default_rng(0)
 KINDS = get_args(WarpKind)
@@ -136,3 +136,9 @@ def test_a_warp_is_of_one_property() -> None:
 )
 def test_which_targets_have_a_long_tail(name: str, expected: bool) -> None:
     assert long_tailed(VALUES[name]) is expected
+
+
+@pytest.mark.parametrize(("zeros", "expected"), [(0, False), (60, False), (67, True), (100, True)])
+def test_values_that_are_mostly_one(zeros: int, expected: bool) -> None:
+    values = np.r_[np.zeros(zeros), np.linspace(1, 2, 100 - zeros)]
+    assert mostly_one_value(np.random.default_rng(0).permutation(values)) is expected

@@ -117,6 +117,15 @@ def test_features_of_a_linear_target_are_read() -> None:
     assert task.y_train_B.min() <= answers.min() <= answers.max() <= task.y_train_B.max()
 
 
+def test_trees_on_squares_come_first_where_most_targets_are_one_value() -> None:
+    losses = []
+    for one_value in (False, True):
+        setting = Setting("quick", 5000, tiny.NET, regressors=("gradient_boosting",), mostly_one_value=one_value)
+        (config,) = get_method("sc-ml-pa").search(setting)
+        losses.append(config["settings"]["loss"])
+    assert losses == ["absolute_error", "squared_error"]
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 16])
 @pytest.mark.parametrize("name", ["tl-ml-featextr", "tl-dl-featextr"])
 def test_layers_exist_and_more_effort_looks_at_more_of_them(name: str, depth: int) -> None:

@@ -17,7 +17,6 @@ from xtlray.data.dataset import open_dataset
 from xtlray.data.joined import join
 from xtlray.data.overlap import keys_tested_on, rows_among
 from xtlray.nn.nets import build_net, count_weights
-from xtlray.nn.warp import long_tailed
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.store import Store, canonical_json
 from xtlray.training.loop import Recipe, fit, steps_per_epoch
@@ -96,8 +95,7 @@ def transfer_cost(
     splits = {name: open_dataset(store, name, value).card.splits for name, value in hashes.items()}
     rows = {name: counts.get("train", 0) + counts.get("val", 0) for name, counts in splits.items()}
     arms = arms_of(settings, rows, nets)
-    tails = {name: _long_tailed(store, name, value) for name, value in hashes.items()}
-    facts = {name: Facts(hashes[name], count, tails[name]) for name, count in rows.items()}
+    facts = {name: _facts(store, name, value) for name, value in hashes.items()}
     first = first_trials(arms, settings, facts, nets)
     slots = max(1, int(provenance.cores() // settings.cpus_per_trial))
     seconds, kept, heads = 0.0, 0, 0
@@ -132,10 +130,10 @@ def transfer_cost(
     }
 
 
-def _long_tailed(store: Store, name: str, data_hash: str) -> bool:
+def _facts(store: Store, name: str, data_hash: str) -> Facts:
     dataset = open_dataset(store, name, data_hash)
     y_B = np.concatenate([dataset.rows(split).y_B for split in ("train", "val")])
-    return bool(len(y_B)) and long_tailed(y_B)
+    return Facts.of(data_hash, y_B) if len(y_B) else Facts(data_hash, 0)
 
 
 def _minutes(seconds: float) -> float:

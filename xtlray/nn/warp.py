@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 WarpKind = Literal["log", "rank"]
 _KNOTS = 256
 _TAIL = 6.0
+_MOSTLY = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Warp:
         if not knots or len(knots) != len(levels) or not rising:
             raise ValueError("a rank warp whose knots do not rise")
         return cls("rank", knots, levels)
+
+
+def mostly_one_value(y_B: Array) -> bool:
+    """Whether more than two thirds of the values are one and the same, such as the gap of metals."""
+    return bool(np.unique(y_B, return_counts=True)[1].max() > _MOSTLY * len(y_B))
 
 
 def long_tailed(y_B: Array) -> bool:

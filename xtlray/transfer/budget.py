@@ -15,8 +15,8 @@ SEARCH = 2
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2
-_NET_PART, _HEAD_PART = 4, 3  # the first rung has a quarter of a net's visits, or a third of a regressor's rows
-_FEWEST_ROWS, _MOST_ROWS = 1_000, 6_000  # of a first rung; the most of a regressor's
+_NET_PART, _HEAD_PART = 6, 3  # the first rung has a sixth of a net's visits, or a third of a regressor's rows
+_FEWEST_ROWS, _MOST_ROWS = 1_000, 5_000  # of a first rung; the most of a regressor's
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Budget:
         steps: of the optimizer at most: on a small batch a step costs the pass over the weights, whatever the rows.
         epochs: fewest and most.
         nets: configurations that a method with a net tries on a target.
-        heads: the same of a method with scikit-learn regressors.
+        heads: the same of a method with scikit-learn regressors. The second figure is for fewer than `FEW_ROWS` rows.
         seeds: members of a model; each holds out another fold. The second figure is for fewer than `FEW_ROWS` rows, the
             third for fewer than `VERY_FEW_ROWS`: there a fit costs seconds, and one fold says little.
     """
@@ -37,14 +37,14 @@ class Budget:
     steps: int
     epochs: tuple[int, int]
     nets: int
-    heads: int
+    heads: tuple[int, int]
     seeds: tuple[int, int, int]
 
 
 BUDGETS: dict[Effort, Budget] = {
-    "quick": Budget(30_000, 465, (3, 60), 1, 2, (1, 2, 3)),
-    "standard": Budget(90_000, 930, (4, 100), 2, 3, (2, 3, 6)),
-    "full": Budget(600_000, 8_000, (25, 150), 12, 26, (5, 8, 10)),
+    "quick": Budget(26_000, 400, (2, 60), 1, (1, 2), (1, 2, 3)),
+    "standard": Budget(75_000, 930, (4, 100), 2, (3, 3), (2, 3, 6)),
+    "full": Budget(600_000, 8_000, (25, 150), 12, (26, 26), (5, 8, 10)),
 }
 
 
@@ -73,7 +73,7 @@ def first_rung(config: Config) -> Config:
 
 
 def rows_of_first_rung(config: Config, rows: int) -> int:
-    """On how many training rows it is fitted: where a quarter of the epochs is less than two, on fewer; at most `rows`.
+    """On how many training rows it is fitted: where a sixth of the epochs is less than two, on fewer; at most `rows`.
 
     Args:
         config: the whole configuration, as the second rung has it.

@@ -12,7 +12,6 @@ from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
 from xtlray.nn.members import NetMember
-from xtlray.nn.warp import long_tailed
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.answers import Mixture, errors_to_compare, mix, read_answers, single
@@ -118,7 +117,7 @@ def run_arms(
 ) -> dict[Arm, list[TrialRecord]]:
     """Both rungs of trials of every arm; their records by arm. `units` are those of the pools' targets."""
     arms = arms_of(settings, pools, nets)
-    facts = {name: Facts(pool.data_hash, len(pool.y_B), long_tailed(pool.y_B)) for name, pool in pools.items()}
+    facts = {name: Facts.of(pool.data_hash, pool.y_B) for name, pool in pools.items()}
     # Which of a source's outputs is carried over to the target, where there are several.
     heads = {
         arm: head_for(nets[arm.sources[0]].heads, units[arm.target]) if len(arm.sources) == 1 else None for arm in arms

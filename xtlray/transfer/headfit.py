@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import zip_longest
+from typing import Any
 
 from xtlray.nn.features import Features
 from xtlray.nn.members import HeadMember
 from xtlray.nn.nets import hidden_layers
-from xtlray.transfer.budget import BUDGETS
+from xtlray.transfer.budget import BUDGETS, FEW_ROWS
 from xtlray.transfer.method import Config, Fitted, Setting
 from xtlray.transfer.regressors import get_regressor, search
 from xtlray.transfer.task import Task
@@ -19,14 +21,19 @@ def head_configs(setting: Setting) -> list[Config]:
     Where a few targets reach far, each is tried on their logarithms too.
     """
     by_regressor = [
-        [{"regressor": name, "settings": dict(settings)} for settings in get_regressor(name).variants]
+        [{"regressor": name, "settings": dict(settings)} for settings in _variants(name, setting.mostly_one_value)]
         for name in setting.regressors
     ]
     plain = [config for turn in zip_longest(*by_regressor) for config in turn if config]
-    plain = plain[: BUDGETS[setting.effort].heads]
+    plain = plain[: BUDGETS[setting.effort].heads[setting.rows < FEW_ROWS]]
     if not setting.long_tailed:
         return plain
     return [config for one in plain for config in (one, {**one, "warp": "log"})]
+
+
+def _variants(name: str, mostly_one_value: bool) -> list[Mapping[str, Any]]:
+    """Where most targets are one value, trees on absolute errors never leave it: those on squares come first."""
+    return sorted(get_regressor(name).variants, key=lambda v: mostly_one_value and v.get("loss") == "absolute_error")
 
 
 def layer_configs(setting: Setting) -> list[Config]:

@@ -26,6 +26,7 @@ class Setting:
         head: of a source that answers for several properties, the one to start from.
         regressors: those that methods with a scikit-learn head try.
         long_tailed: whether a few of the training targets reach far beyond the others.
+        mostly_one_value: whether most of them are the same.
     """
 
     effort: Effort
@@ -35,6 +36,7 @@ class Setting:
     head: str | None = None
     regressors: tuple[str, ...] = ("ridge",)
     long_tailed: bool = False
+    mostly_one_value: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xtlray.errors import RequestError
 from xtlray.nn.members import Head
 from xtlray.nn.nets import resolve_net
+from xtlray.nn.warp import long_tailed, mostly_one_value
 from xtlray.records import TrialRecord
 from xtlray.store import canonical_json
 from xtlray.transfer.budget import folds_to_compare, members_for
@@ -70,11 +74,22 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class Facts:
-    """What planning knows of a target: its data hash, rows that may be trained on, and whether a few reach far."""
+    """What planning knows of a target.
+
+    Attributes:
+        data_hash: of the dataset; rows: that may be trained on.
+        long_tailed: whether a few of their targets reach far; `mostly_one_value`: whether most are the same.
+    """
 
     data_hash: str
     rows: int
     long_tailed: bool = False
+    mostly_one_value: bool = False
+
+    @classmethod
+    def of(cls, data_hash: str, y_B: NDArray[np.float64]) -> Facts:
+        """The facts of rows with these targets."""
+        return cls(data_hash, len(y_B), long_tailed(y_B), mostly_one_value(y_B))
 
 
 def arms_of(settings: TransferSettings, targets: Iterable[str], sources: Iterable[str]) -> list[Arm]:
@@ -132,7 +147,9 @@ def configs_of(
     """The configurations that an arm's method tries on a target."""
     nets = tuple(source_nets[source] for source in arm.sources)
     regressors = settings.regressors_for(facts.rows)
-    setting = Setting(settings.effort, facts.rows, resolve_net(settings.net), nets, head, regressors, facts.long_tailed)
+    net = resolve_net(settings.net)
+    shape = (facts.long_tailed, facts.mostly_one_value)
+    setting = Setting(settings.effort, facts.rows, net, nets, head, regressors, *shape)
     return get_method(arm.method).search(setting)
 
 
