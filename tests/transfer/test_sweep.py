@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,13 @@ def test_a_process_that_died_is_not_the_stores_doing() -> None:
 STATES = ("TERMINATED", "RUNNING", "PENDING", "PENDING", "PENDING")
 
 
+def waiting() -> list[Any]:
+    return [
+        SimpleNamespace(status=status, number=n, is_finished=lambda status=status: status == "TERMINATED")
+        for n, status in enumerate(STATES)
+    ]
+
+
 @pytest.mark.parametrize(("has_process", "started", "expected"), [
     ({}, set(), 2),
     ({2: "a", 3: "b"}, set(), 2),  # asked for, and there is no room for them yet: one that becomes free is taken
@@ -38,11 +46,19 @@ STATES = ("TERMINATED", "RUNNING", "PENDING", "PENDING", "PENDING")
 def test_a_trial_whose_process_starts_is_left_to_it(
     has_process: dict[int, str], started: set[str], expected: int | None
 ) -> None:
-    trials = [SimpleNamespace(status=status, number=n) for n, status in enumerate(STATES)]
     controller = SimpleNamespace(
-        get_trials=lambda: trials,
         _trial_to_actor=SimpleNamespace(get=lambda trial: has_process.get(trial.number)),
         _actor_manager=SimpleNamespace(is_actor_started=lambda process: process in started),
     )
-    chosen = _InOrder().choose_trial_to_run(SimpleNamespace(_tune_controller=controller))
+    scheduler = _InOrder()
+    for trial in waiting():
+        scheduler.on_trial_add(None, trial)
+    chosen = scheduler.choose_trial_to_run(SimpleNamespace(_tune_controller=controller))
     assert getattr(chosen, "number", None) == expected
+
+
+def test_a_trial_that_is_tried_again_waits_behind_the_others() -> None:
+    scheduler, trials = _InOrder(), waiting()
+    for trial in (*trials, trials[2]):
+        scheduler.on_trial_add(None, trial)
+    assert [trial.number for trial in scheduler.unfinished] == [0, 1, 3, 4, 2]

@@ -194,9 +194,9 @@ def _gpu() -> Iterator[Finding]:
 def _bf16() -> Iterator[Finding]:
     import torch
 
-    from xtlray.training.precision import resolve_precision
+    from xtlray.training.precision import device_here, resolve_precision
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_here()
     chosen = resolve_precision("auto", device)
     speed = {name: _teraflops(device, dtype) for name, dtype in (("bf16", torch.bfloat16), ("float32", torch.float32))}
     found = f"jobs use {chosen}; products at {speed['bf16']:.2g} TFLOP/s in bf16, {speed['float32']:.2g} in float32"

@@ -63,10 +63,11 @@ def _compare(ctx: Context, results: Sequence[ResultRecord], method: str, against
     if ctx.format == "json":
         ctx.emit({"method": method, "against": against, **counts, "by_target": [each.as_json() for each in found]})
         return
+    several = max(len({each.arm for each in found}), len({each.against for each in found})) > 1
     columns = {
         "target": "target",
         "rows_test": "test rows",
-        **({"arm": "best by validation", "against": "against"} if set(method + against) & set("*?[") else {}),
+        **({"arm": "what", "against": "against"} if several else {}),
         "test_mae": method,
         "against_mae": against,
         "unit": "unit",

@@ -57,8 +57,8 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
     """Compare two methods on every target that both have a result for on the same test rows.
 
     A method may be a shell pattern, such as `sc-*` for all from scratch. Of several results of a method on a target,
-    from several sources or runs, the one with the lowest validation error stands for it, among those that were judged
-    on the most rows: errors on fewer folds are of other rows.
+    from several sources, the one with the lowest validation error stands for it, among those that were judged on the
+    most rows, as errors on fewer folds are of other rows; of several runs, one that has both.
 
     Raises:
         RequestError: there is no such target.
@@ -101,9 +101,12 @@ def _pair(
     for result in usable:
         versions.setdefault((result.data_hash, result.split_id), []).append(result)
     for _, group in sorted(versions.items(), key=lambda item: -len(item[1])):
-        mine, other = (_best(group, name) for name in (method, against))
-        if mine is None or other is None:
+        runs = [[result for result in group if result.run == run] for run in sorted({r.run for r in group})]
+        found = [pair for of_run in runs if (pair := _of(of_run, method, against))]
+        best = min(found, key=lambda pair: _order(pair[0]), default=None) or _of(group, method, against)
+        if best is None:
             continue
+        mine, other = best
         one, two = read_predictions(store, mine), read_predictions(store, other)
         if one is not None and two is not None and one.rows_id == two.rows_id:
             return mine, other, one, two
@@ -136,7 +139,17 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _best(results: Sequence[ResultRecord], method: str) -> ResultRecord | None:
     mine = [result for result in results if fnmatchcase(result.method, method)]
-    return min(mine, key=lambda r: (-r.rows_val, r.val_mae, r.source or "", r.run), default=None)
+    return min(mine, key=_order, default=None)
+
+
+def _of(results: Sequence[ResultRecord], method: str, against: str) -> tuple[ResultRecord, ResultRecord] | None:
+    mine, other = (_best(results, name) for name in (method, against))
+    return (mine, other) if mine and other else None
+
+
+def _order(result: ResultRecord) -> tuple[int, float, str, str]:
+    assert result.val_mae is not None, "a result without a validation error is not compared"
+    return -result.rows_val, result.val_mae, result.source or "", result.run
 
 
 def _arm(result: ResultRecord) -> str:

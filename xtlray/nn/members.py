@@ -120,7 +120,8 @@ class NetMember(LiveMember):
 
         every_BH = apply_in_chunks(all_of, x_BX[:, : self.fractions])
         *layers, scaled_BP = np.split(every_BH, np.cumsum(widths)[:-1], axis=1)
-        return layers, self.scaler.inverse(scaled_BP.astype(np.float64))
+        # Each on its own: a layer that is dropped later must not live on in the whole.
+        return [layer.copy() for layer in layers], self.scaler.inverse(scaled_BP.astype(np.float64))
 
     @cached_property
     def width(self) -> int:

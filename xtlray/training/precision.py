@@ -13,6 +13,11 @@ Precision = Literal["auto", "bf16", "float32"]
 _CPU_FLAGS = {"amx_bf16", "avx512_bf16", "avx10_2"}
 
 
+def device_here() -> torch.device:
+    """The GPU that this process may use, if any, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @cache  # asked at every step
 def cpu_has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 in hardware (x86: AMX or AVX-512 BF16; Arm: the bf16 extension)."""

@@ -11,7 +11,7 @@ from xtlray.transfer.settings import Effort
 
 Config = dict[str, Any]
 # Of all that decides which trials there are and how they are judged; another number is another run.
-SEARCH = 2
+SEARCH = 3
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2
@@ -73,7 +73,7 @@ def first_rung(config: Config) -> Config:
 
 
 def rows_of_first_rung(config: Config, rows: int) -> int:
-    """On how many training rows it is fitted: where a sixth of the epochs is less than two, on fewer; at most `rows`.
+    """On how many training rows it is fitted: for a net, so many that epochs × rows are a sixth; at most `rows`.
 
     Args:
         config: the whole configuration, as the second rung has it.

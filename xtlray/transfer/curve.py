@@ -43,15 +43,15 @@ def sizes(fewest: int, points: int, rows: int) -> list[int]:
 def drawn(pool: Pool, rows: int, seed: int) -> Pool:
     """So many of a pool's rows, or a few more: whole compositions, so that folds of them share none.
 
-    A composition with more than a tenth of them is left out, unless all rows are drawn. Its name says how many and
-    which draw.
+    Compositions with more than a tenth of them come last, unless all rows are drawn. Its name says how many and which
+    draw.
     """
     name = f"{pool.target}.n{rows}.r{seed}"
     groups = pool.composition_B
     order = np.random.default_rng(seed).permutation(groups.max() + 1)
     count_of = np.bincount(groups)
     if rows < len(pool.y_B):
-        order = order[count_of[order] <= max(1, rows // 10)]
+        order = order[np.argsort(count_of[order] > max(1, rows // 10), kind="stable")]
     taken = order[: int(np.searchsorted(np.cumsum(count_of[order]), rows)) + 1]
     place = np.full(len(count_of), -1)
     place[taken] = np.arange(len(taken)) % min(FOLDS, len(taken))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -37,9 +37,15 @@ def _variants(name: str, mostly_one_value: bool) -> list[Mapping[str, Any]]:
 
 
 def layer_configs(setting: Setting) -> list[Config]:
-    """As many as `head_configs`, each on one layer of the source; the layers go round."""
+    """As many as `head_configs`, each on one layer of the source."""
+    return on_layers(head_configs(setting), setting)
+
+
+def on_layers(configs: Sequence[Config], setting: Setting) -> list[Config]:
+    """Each configuration on one layer of the source; the layers go round. With and without a warp it is the same."""
     layers = layers_in_turn(hidden_layers(setting.source_nets[0]))
-    return [{**config, "layer": layers[i % len(layers)]} for i, config in enumerate(head_configs(setting))]
+    turns = 1 + setting.long_tailed
+    return [{**config, "layer": layers[i // turns % len(layers)]} for i, config in enumerate(configs)]
 
 
 def layers_in_turn(depth: int) -> list[int]:

@@ -14,6 +14,7 @@ from xtlray.nn.members import FeatureNetMember, NetMember
 from xtlray.nn.nets import build_net, resolve_net
 from xtlray.nn.tensors import rounded
 from xtlray.training.loop import Recipe, fit, make_optimizer
+from xtlray.training.precision import device_here
 from xtlray.training.table import Table
 from xtlray.transfer.budget import BUDGETS, epochs_for
 from xtlray.transfer.method import Config, Fitted, Setting
@@ -60,7 +61,9 @@ def net_configs(setting: Setting, carried: bool = False) -> list[Config]:
 def fit_net(
     net: Any, h_train_BH: NDArray[np.float32], h_val_BH: NDArray[np.float32], task: Task, config: Config, seed: int
 ) -> list[dict[str, Any]]:
-    """Train `net` in place on the task. The held-out rows are watched, and decide nothing.
+    """Train `net` in place on the task, on a GPU where the trial has a share of one; it ends on the processor.
+
+    The held-out rows are watched, and decide nothing.
 
     Args:
         net: maps B × H to B × 1, scaled targets.
@@ -74,12 +77,16 @@ def fit_net(
         The history, errors in the target's unit; of warped targets in scaled units, under other names.
     """
     scaler = task.scaler(config.get("warp"))
+    device = device_here()
+    net.to(device)
     train, val = (
-        Table.of(x, scaler.transform(y[:, None])) for x, y in ((h_train_BH, task.y_train_B), (h_val_BH, task.y_val_B))
+        Table.of(x, scaler.transform(y[:, None]), device)
+        for x, y in ((h_train_BH, task.y_train_B), (h_val_BH, task.y_val_B))
     )
     recipe = Recipe(config["epochs"], config["batch"], config["lr"], seed, config["weight_decay"])
     scales = layer_rates(net, config.get("frozen", 0), config.get("lr_decay", 1.0))
     state = fit(net, train, val, recipe, optimizer=make_optimizer(net, recipe, scales))
+    net.cpu()
     # Kept in 16 bits: half the library's size, and what is scored is what is kept.
     net.load_state_dict({name: rounded(value) for name, value in net.state_dict().items()})
     net.eval().requires_grad_(True)

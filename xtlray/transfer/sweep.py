@@ -7,6 +7,7 @@ own state is scratch.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,8 +43,11 @@ class TrialActor(tune.Trainable):
         tasks: Mapping[str, Pool] | None = None,
         sources: Mapping[str, NetMember] | None = None,
         threads: int = 1,
+        gpu: bool = False,
         run: RunTrial = run_trial,
     ) -> None:
+        if not gpu:  # on a machine with GPUs, a trial that has no share of one leaves them to others
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         import torch
 
         assert sweep is not None
@@ -121,7 +125,8 @@ class _InOrder(FIFOScheduler):
         self.unfinished: list[Any] = []
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        self.unfinished.append(trial)
+        # One whose process died is added again, and waits behind the others: what killed it may be over by then.
+        self.unfinished = [other for other in self.unfinished if other is not trial] + [trial]
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         controller = tune_controller._tune_controller  # what Tune passes warns of all that we ask it for
@@ -220,6 +225,7 @@ def _tune(
         tasks={name: task for name, task in tasks.items() if name in needed},
         sources=dict(sources),
         threads=max(1, int(cpus)),
+        gpu=gpus > 0,
         run=run,
     )
     tuner = tune.Tuner(

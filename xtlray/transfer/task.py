@@ -166,7 +166,7 @@ def _look(
 ) -> dict[tuple[str, int | None], NDArray[np.float32]]:
     """What a source makes of the pool's rows and of its test rows: all of it in one pass, or, of many rows, a block."""
     both = np.concatenate([pool.x_BX, pool.x_test_TX])
-    if 4 * len(both) * source.width > _REMEMBERED_BYTES:
+    if 4 * len(both) * sum(each.width for each in features.sources) > _REMEMBERED_BYTES:
         return {(wanted.kind, wanted.layer): features.columns(wanted, both)}
     layers, answers = source.look(both)
     found: dict[tuple[str, int | None], NDArray[np.float32]] = {("answers", None): answers.astype(np.float32)}

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from xtlray.nn.features import Block, Features
 from xtlray.nn.members import NetMember
-from xtlray.nn.nets import hidden_layers
-from xtlray.transfer.headfit import layers_in_turn
+from xtlray.transfer.headfit import on_layers
 from xtlray.transfer.method import Config, Fitted, Method, Setting
 from xtlray.transfer.netfit import FEATURE_NET, fit_on_features, net_configs
 from xtlray.transfer.task import Task
@@ -15,11 +14,7 @@ from xtlray.transfer.task import Task
 
 def search(setting: Setting) -> list[Config]:
     """As many as a net from scratch has, each on one layer; the layers go round."""
-    layers = layers_in_turn(hidden_layers(setting.source_nets[0]))
-    return [
-        {"net": FEATURE_NET, **config, "layer": layers[i % len(layers)]}
-        for i, config in enumerate(net_configs(setting))
-    ]
+    return [{"net": FEATURE_NET, **config} for config in on_layers(net_configs(setting), setting)]
 
 
 def fit(task: Task, sources: Sequence[NetMember], config: Config, seed: int) -> Fitted:
