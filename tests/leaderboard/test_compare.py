@@ -157,6 +157,19 @@ def test_of_several_sources_validation_chooses(store: Store) -> None:
     assert found.arm == "mine from y@1"  # errors on fewer folds are of other rows
 
 
+def test_methods_of_one_run_are_compared_before_those_of_two(store: Store) -> None:
+    noise = RANDOM.normal(size=60)
+    mine = predicted(store, "a/b", "mine", noise)
+    other = predicted(store, "a/b", "other", 2 * noise)
+    elsewhere = predicted(store, "a/b", "other-2", noise).model_copy(
+        update={"method": "other", "run": "run-00000009", "rows_val": other.rows_val + 100}
+    )
+    (found,) = compare(store, [mine, other, elsewhere], "mine", "other")
+    assert found.against_mae == pytest.approx(np.abs(2 * noise).mean())
+    (found,) = compare(store, [mine, elsewhere], "mine", "other")  # better than nothing
+    assert found.against_mae == pytest.approx(np.abs(noise).mean())
+
+
 def test_other_test_rows_are_not_compared(store: Store) -> None:
     results = [predicted(store, "a/b", "mine", TRUTH), predicted(store, "a/b", "other", TRUTH, TRUTH + 1)]
     with pytest.raises(RequestError, match=r"(?s)same test rows.*mine and other.*Allowed: mine, other"):
