@@ -117,6 +117,16 @@ def test_features_of_a_linear_target_are_read() -> None:
     assert task.y_train_B.min() <= answers.min() <= answers.max() <= task.y_train_B.max()
 
 
+def test_more_effort_boosts_longer_in_smaller_steps() -> None:
+    found = []
+    for effort in get_args(Effort):
+        setting = Setting(effort, 5000, tiny.NET, regressors=("gradient_boosting",))
+        found.append(get_method("sc-ml-pa").search(setting)[0]["settings"])
+    trees = [settings["max_iter"] for settings in found]
+    assert trees == sorted(set(trees))
+    assert len({round(settings["max_iter"] * settings["learning_rate"], 9) for settings in found}) == 1
+
+
 def test_trees_on_squares_come_first_where_most_targets_are_one_value() -> None:
     losses = []
     for one_value in (False, True):

@@ -11,7 +11,7 @@ from xtlray.transfer.settings import Effort
 
 Config = dict[str, Any]
 # Of all that decides which trials there are and how they are judged; another number is another run.
-SEARCH = 3
+SEARCH = 4
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
 _TRIAL_FOLDS = 2
@@ -29,6 +29,7 @@ class Budget:
         epochs: fewest and most.
         nets: configurations that a method with a net tries on a target.
         heads: the same of a method with scikit-learn regressors. The second figure is for fewer than `FEW_ROWS` rows.
+        trees: of gradient boosting; the more, the slower each of them learns.
         seeds: members of a model; each holds out another fold. The second figure is for fewer than `FEW_ROWS` rows, the
             third for fewer than `VERY_FEW_ROWS`: there a fit costs seconds, and one fold says little.
     """
@@ -38,13 +39,14 @@ class Budget:
     epochs: tuple[int, int]
     nets: int
     heads: tuple[int, int]
+    trees: int
     seeds: tuple[int, int, int]
 
 
 BUDGETS: dict[Effort, Budget] = {
-    "quick": Budget(26_000, 400, (2, 60), 1, (1, 2), (1, 2, 3)),
-    "standard": Budget(75_000, 930, (4, 100), 2, (3, 3), (2, 3, 6)),
-    "full": Budget(600_000, 8_000, (25, 150), 12, (26, 26), (5, 8, 10)),
+    "quick": Budget(26_000, 400, (2, 60), 1, (1, 2), 100, (1, 2, 3)),
+    "standard": Budget(68_000, 750, (4, 100), 2, (3, 3), 200, (2, 3, 6)),
+    "full": Budget(600_000, 8_000, (25, 150), 12, (26, 26), 300, (5, 8, 10)),
 }
 
 

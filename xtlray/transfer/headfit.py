@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -14,6 +14,8 @@ from xtlray.transfer.method import Config, Fitted, Setting
 from xtlray.transfer.regressors import get_regressor, search
 from xtlray.transfer.task import Task
 
+_LEARNED = 20.0  # rounds of boosting × learning rate
+
 
 def head_configs(setting: Setting) -> list[Config]:
     """Regressors of the job with their settings: each regressor's first ones, then the second ones, as many as it may.
@@ -21,7 +23,7 @@ def head_configs(setting: Setting) -> list[Config]:
     Where a few targets reach far, each is tried on their logarithms too.
     """
     by_regressor = [
-        [{"regressor": name, "settings": dict(settings)} for settings in _variants(name, setting.mostly_one_value)]
+        [{"regressor": name, "settings": settings} for settings in _variants(name, setting)]
         for name in setting.regressors
     ]
     plain = [config for turn in zip_longest(*by_regressor) for config in turn if config]
@@ -31,9 +33,14 @@ def head_configs(setting: Setting) -> list[Config]:
     return [config for one in plain for config in (one, {**one, "warp": "log"})]
 
 
-def _variants(name: str, mostly_one_value: bool) -> list[Mapping[str, Any]]:
+def _variants(name: str, setting: Setting) -> list[dict[str, Any]]:
     """Where most targets are one value, trees on absolute errors never leave it: those on squares come first."""
-    return sorted(get_regressor(name).variants, key=lambda v: mostly_one_value and v.get("loss") == "absolute_error")
+    variants = [dict(variant) for variant in get_regressor(name).variants]
+    if name != "gradient_boosting":
+        return variants
+    trees = BUDGETS[setting.effort].trees
+    boosted = [{**variant, "learning_rate": _LEARNED / trees, "max_iter": trees} for variant in variants]
+    return sorted(boosted, key=lambda v: setting.mostly_one_value and v["loss"] == "absolute_error")
 
 
 def layer_configs(setting: Setting) -> list[Config]:
