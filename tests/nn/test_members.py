@@ -331,18 +331,6 @@ def test_a_heads_answers_are_mapped_back_by_its_scaler() -> None:
     assert y_B[0] <= expected.min() < expected.max() <= y_B[-1]
 
 
-@pytest.mark.parametrize("net", [tiny.NET, {"name": "deepsets", "width": 8, "inner": 12, "blocks": 2}])
-def test_one_look_sees_every_layer_and_all_answers(net: dict[str, Any]) -> None:
-    member = NetMember(net, build_net(net, 86, 2, seed=3), TargetScaler((1.0, -2.0), (3.0, 0.5)))
-    x_BF = tiny.inputs(30)
-    layers, answers = member.look(x_BF)
-    assert len(layers) == member.net.n_hidden
-    for layer, found in enumerate(layers, start=1):
-        assert np.array_equal(found, member.features(x_BF, layer))
-    assert np.array_equal(answers, member.predict_all(x_BF))
-    assert member.width == sum(found.shape[1] for found in layers) + 2
-
-
 def test_a_blocks_columns_are_what_it_says() -> None:
     x_BX, source = tiny.wide_inputs(9), tiny.net_member(5, outputs=2)
     parts = [Features((block,), (source,), 86).of(x_BX) for block in BLOCKS]

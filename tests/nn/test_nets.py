@@ -1,14 +1,18 @@
-"""What every net promises, beside its features: it can be reduced to some of its outputs."""
+"""What every net promises, beside its features: it can be reduced to some of its outputs, and shows all layers at once."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tests import tiny
+from xtlray.nn.members import NetMember
 from xtlray.nn.nets import NETS, build_net
+from xtlray.nn.scaler import TargetScaler
 
 
 @pytest.mark.parametrize("rows", [[1], [2, 0]])
@@ -28,3 +32,15 @@ def test_a_net_reduced_to_some_outputs_answers_as_before(name: str, rows: list[i
     build_net(name, 86, len(rows), seed=1).load_state_dict(less.state_dict())
     assert less.last.out_features == len(rows)
     assert all(weight.requires_grad and weight.is_leaf for weight in less.parameters())
+
+
+@pytest.mark.parametrize("net", [tiny.NET, {"name": "deepsets", "width": 8, "inner": 12, "blocks": 2}])
+def test_one_look_sees_every_layer_and_all_answers(net: dict[str, Any]) -> None:
+    member = NetMember(net, build_net(net, 86, 2, seed=3), TargetScaler((1.0, -2.0), (3.0, 0.5)))
+    x_BF = tiny.inputs(30)
+    layers, answers = member.look(x_BF)
+    assert len(layers) == member.net.n_hidden
+    for layer, found in enumerate(layers, start=1):
+        assert np.array_equal(found, member.features(x_BF, layer))
+    assert np.array_equal(answers, member.predict_all(x_BF))
+    assert member.width == sum(found.shape[1] for found in layers) + 2
