@@ -1,4 +1,4 @@
-"""What every net promises, beside its features: it can be reduced to some of its outputs, and shows all layers at once."""
+"""What every net promises: it can be reduced to some of its outputs, and shows all of its layers in one look."""
 
 from __future__ import annotations
 
