@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -14,6 +15,7 @@ from xtlray.transfer.budget import (
     folds_to_compare,
     members_for,
     rows_of_first_rung,
+    search_identity,
 )
 from xtlray.transfer.method import Setting
 from xtlray.transfer.methods import get_method
@@ -103,3 +105,12 @@ def test_the_first_rung_is_a_sixth_of_a_nets_visits_and_a_third_of_a_regressors_
     assert rows_of_first_rung({"regressor": "ridge"}, 90_000) == 5000
     assert rows_of_first_rung({"regressor": "ridge"}, 1500) == 1000
     assert rows_of_first_rung({"regressor": "ridge"}, 500) == 500
+
+
+def test_another_budget_or_rung_is_another_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {effort: search_identity(effort) for effort in get_args(Effort)}
+    assert len(set(before.values())) == len(before)
+    monkeypatch.setitem(BUDGETS, "quick", replace(BUDGETS["quick"], steps=BUDGETS["quick"].steps + 1))
+    assert [effort for effort in before if search_identity(effort) != before[effort]] == ["quick"]
+    monkeypatch.setattr("xtlray.transfer.budget._NET_PART", 7)
+    assert all(search_identity(effort) != before[effort] for effort in before)

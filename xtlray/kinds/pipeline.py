@@ -13,7 +13,7 @@ from xtlray.pipeline import pretrain as run_pretrain
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.settings import Settings
 from xtlray.store import Store
-from xtlray.transfer.budget import SEARCH
+from xtlray.transfer.budget import search_identity
 from xtlray.transfer.settings import TransferSettings
 
 
@@ -41,7 +41,7 @@ def resolve(store: Store, name: str, settings: PipelineSettings, announce: Say) 
     second = second.model_copy(update={"source": tuple([own] * uses_own + [str(ref) for ref in sources])})
     identity = {
         "kind": "pipeline",
-        "search": SEARCH,
+        "search": search_identity(second.effort),
         "name": name,
         **PipelineSettings(pretrain=first.settings, transfer=second).identity(),
         "data": {**first.inputs["data"], **data},

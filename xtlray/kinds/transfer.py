@@ -15,7 +15,7 @@ from xtlray.pipeline import transfer
 from xtlray.registry.versions import ModelRef
 from xtlray.registry.versions import resolve as resolve_model
 from xtlray.store import Store
-from xtlray.transfer.budget import SEARCH
+from xtlray.transfer.budget import search_identity
 from xtlray.transfer.methods import get_method
 from xtlray.transfer.regressors import get_regressor
 from xtlray.transfer.settings import TransferSettings
@@ -75,8 +75,13 @@ def resolve(store: Store, name: str, settings: TransferSettings, announce: Say) 
     settings = settings.model_copy(update={"source": tuple(map(str, sources))})
     hashes = {str(ref): ref.card_hash() for ref in sources}
     identity = {
-        "kind": "transfer", "name": name, **settings.identity(), "data": data, "sources": hashes, "search": SEARCH,
-    }  # fmt: skip
+        "kind": "transfer",
+        "search": search_identity(settings.effort),
+        "name": name,
+        **settings.identity(),
+        "data": data,
+        "sources": hashes,
+    }
     return Resolved("transfer", name, settings, identity, {"data": data, "sources": sources})
 
 

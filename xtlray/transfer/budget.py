@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from xtlray.store import canonical_json
 from xtlray.training.loop import steps_per_epoch
 from xtlray.transfer.settings import Effort
 
 Config = dict[str, Any]
-# Of all that decides which trials there are and how they are judged; another number is another run.
+# Of what decides which trials there are and how they are judged, beside the numbers below: see `search_identity`.
 SEARCH = 4
 FEW_ROWS = 2_000  # below, configurations are compared by cross-validation
 VERY_FEW_ROWS = 500
@@ -48,6 +50,12 @@ BUDGETS: dict[Effort, Budget] = {
     "standard": Budget(68_000, 750, (4, 100), 2, (3, 3), 200, (2, 3, 6)),
     "full": Budget(600_000, 8_000, (25, 150), 12, (26, 26), 300, (5, 8, 10)),
 }
+
+
+def search_identity(effort: Effort) -> str:
+    """What a run's id holds of the search: with another budget, or other rungs, the same job is another run."""
+    rungs = (_TRIAL_FOLDS, _NET_PART, _HEAD_PART, _FEWEST_ROWS, _MOST_ROWS, FEW_ROWS, VERY_FEW_ROWS)
+    return hashlib.sha256(canonical_json([SEARCH, asdict(BUDGETS[effort]), rungs])).hexdigest()[:8]
 
 
 def members_for(effort: Effort, rows: int, seeds: int | None = None) -> int:
