@@ -13,7 +13,8 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from xtlray.errors import MissingKeyError, RequestError, StoreError
 DEFAULT_URL = "./xtlray-store"
 ENVIRONMENT_VARIABLE = "XTLRAY_STORE"
 _RACES = 8
+_AT_ONCE = 16  # requests of one call
 _SCHEMES = ("s3", "gs", "az", "file")
 
 
@@ -94,11 +96,42 @@ class Store:
             return False
         return True
 
-    def list(self, prefix: str) -> list[str]:
-        """Every key under the folder `prefix`, sorted."""
+    def size(self, key: str) -> int:
+        """How many bytes lie under `key`. Raises `MissingKeyError` where there are none."""
+        try:
+            return int(self._backend.call("look up", key, lambda backend: obstore.head(backend, key))["size"])
+        except MISSING as error:
+            raise MissingKeyError("Nothing lies in the store under that key", got=f"{key} in {self.url}") from error
 
-        def keys(backend: Any) -> list[str]:
-            return sorted(str(item["path"]) for page in obstore.list(backend, prefix=_folder(prefix)) for item in page)
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start` on, fewer at the end. Raises `MissingKeyError` where the key is not there."""
+        try:
+            return self._backend.call(
+                "read", key, lambda backend: bytes(obstore.get_range(backend, key, start=start, length=length))
+            )
+        except MISSING as error:
+            raise MissingKeyError("Nothing lies in the store under that key", got=f"{key} in {self.url}") from error
+
+    def get_all(self, keys: Sequence[str]) -> builtins.list[bytes | None]:
+        """The bytes under each key, None where there are none; many at a time, as an object store answers slowly."""
+
+        def get(key: str) -> bytes | None:
+            try:
+                return self.get(key)
+            except MissingKeyError:
+                return None
+
+        if len(keys) < 2:
+            return [get(key) for key in keys]
+        with ThreadPoolExecutor(min(_AT_ONCE, len(keys))) as pool:
+            return builtins.list(pool.map(get, keys))
+
+    def list(self, prefix: str, after: str | None = None) -> builtins.list[str]:
+        """Every key under the folder `prefix`, sorted; with `after` only those that sort behind that key."""
+
+        def keys(backend: Any) -> builtins.list[str]:
+            pages = obstore.list(backend, prefix=_folder(prefix), offset=after)
+            return sorted(str(item["path"]) for page in pages for item in page)
 
         return self._backend.call("list", prefix, keys)
 
