@@ -133,55 +133,81 @@ def score(
         sources: the source models by `name@version`.
     """
     key = f"{sweep.folder}/results/transfer/{arm.slug}.json"
-    chosen = mixture.records if mixture else []
-    if store.exists(key):
-        known_result = ResultRecord.read(store.get_json(key), key)
-        if known_result.trials != [record.trial for record in chosen]:
-            raise StoreError(
-                "A result of this run stands on other trials than those that it has now",
-                got=f"{key}, of commit {known_result.commit}",
-                fix="start the job anew with --again",
-            )
-        return known_result
+    before = _scored_before(store, key, mixture)
+    if before is not None:
+        return before
     rows = test()
     failures = [record.error for record in records if record.status == "failed" and record.error]
-    carried = sorted({name for part, _, _ in (mixture.parts if mixture else ()) for name in part.sources})
-    known = [sources[name] for name in carried if name in sources]
-    own = mixture is not None and mixture.parts[0][0] == arm  # an ensemble says whose members it has, even of one arm
+    of_mixture = _chosen(arm, mixture)
+    carried = sorted(of_mixture["source"].split("+")) if of_mixture["source"] else []
     result = ResultRecord(
         target=arm.target,
         unit=dataset.card.unit,
         method=arm.method,
-        source=arm.source or "+".join(carried) or None,
-        seeds=max((len(answers.records) for _, _, answers in mixture.parts), default=0) if mixture else 0,
-        rows_train=len(pool.y_B),
-        rows_val=mixture.rows_val if mixture else 0,
-        rows_test=len(rows.y_B),
-        val_mae=mixture.val_mae if mixture else None,
+        **of_mixture,
         **_tested(store, f"{sweep.folder}/predictions/{arm.slug}", mixture, rows),
-        base_mae=rows.base_mae,
+        **_whatever_the_model(rows, [sources[name] for name in carried if name in sources]),
+        rows_train=len(pool.y_B),
         ref_best_transfer=reference.best_transfer,
         ref_best_scratch=reference.best_scratch,
         run=sweep.run,
-        status="ok" if mixture else "failed",
         error=failures[0] if failures else None,
         seconds=sum(record.seconds for record in records),
         commit=sweep.commit,
-        config=chosen[0].config if own else described(mixture) if mixture else {},
-        trials=[record.trial for record in chosen],
         split_id=pool.split_id,
         protocol=OUT_OF_FOLD,
         data_hash=dataset.card.data_hash,
-        input=_input(chosen),
-        source_hash="+".join(source.card_hash for source in known) or None,
-        rows_test_new=int(rows.new_B.sum()),
-        floor_mae=rows.floor_mae,
-        polymorph_mad=rows.polymorph_mad,
-        rows_test_pretrained=_shared(rows, known),
         trials_run=len(records),
         hardware=provenance.hardware(),
     )
     return result if store.create_json(key, result.as_json()) else ResultRecord.read(store.get_json(key), key)
+
+
+def _scored_before(store: Store, key: str, mixture: Mixture | None) -> ResultRecord | None:
+    """The result that lies there. Raises `StoreError` where it stands on other trials."""
+    if not store.exists(key):
+        return None
+    found = ResultRecord.read(store.get_json(key), key)
+    if found.trials != [record.trial for record in (mixture.records if mixture else [])]:
+        raise StoreError(
+            "A result of this run stands on other trials than those that it has now",
+            got=f"{key}, of commit {found.commit}",
+            fix="start the job anew with --again",
+        )
+    return found
+
+
+def _chosen(arm: Arm, mixture: Mixture | None) -> dict[str, Any]:
+    """What a result says of its members; of an arm without one, that it failed."""
+    if mixture is None:
+        nothing = {"seeds": 0, "rows_val": 0, "val_mae": None, "config": {}, "trials": []}
+        return {**nothing, "source": arm.source, "status": "failed", "input": _input([])}
+    chosen = mixture.records
+    carried = sorted({name for part, _, _ in mixture.parts for name in part.sources})
+    own = mixture.parts[0][0] == arm  # an ensemble says whose members it has, even of one arm
+    return {
+        "source": arm.source or "+".join(carried) or None,
+        "seeds": max((len(answers.records) for _, _, answers in mixture.parts), default=0),
+        "rows_val": mixture.rows_val,
+        "val_mae": mixture.val_mae,
+        "status": "ok",
+        "config": chosen[0].config if own else described(mixture),
+        "trials": [record.trial for record in chosen],
+        "input": _input(chosen),
+    }
+
+
+def _whatever_the_model(rows: HeldOutRows, sources: Sequence[Source]) -> dict[str, Any]:
+    """Counts and bounds of the test rows."""
+    return {
+        "rows_test": len(rows.y_B),
+        "base_mae": rows.base_mae,
+        "source_hash": "+".join(source.card_hash for source in sources) or None,
+        "rows_test_new": int(rows.new_B.sum()),
+        "floor_mae": rows.floor_mae,
+        "polymorph_mad": rows.polymorph_mad,
+        "rows_test_pretrained": _shared(rows, sources),
+    }
 
 
 def _tested(store: Store, name: str, mixture: Mixture | None, rows: HeldOutRows) -> dict[str, Any]:
