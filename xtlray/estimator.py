@@ -82,9 +82,7 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             RequestError: formulas cannot be read or held, values are missing or not as many, there are fewer than two
                 compositions, or a setting is impossible.
         """
-        if self.effort not in get_args(Effort) or (self.seeds is not None and self.seeds < 1):
-            got = f"effort {self.effort!r}, {self.seeds} seeds"
-            raise RequestError("A setting is impossible", got=got, allowed="quick, standard or full; one seed or more")
+        self._check()
         method = get_method(self.method)
         self.encoder_ = InputEncoder(FractionEncoder(), method.needs_attributes)
         compositions = self._compositions(X)
@@ -95,38 +93,13 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
         pool = self._pool(compositions, y_B)
         sources = {}
         if method.needs_source:
-            sources["source@1"] = source_net(
-                load_model(resolve(Store.open(self.store), self.source, announce=log.info))
-            )
-        job = TransferSettings.parse(
-            {
-                "targets": "one/target",
-                "effort": self.effort,
-                "seeds": self.seeds,
-                "methods": self.method,
-                "net": self.net,
-            },
-            "TransferRegressor",
-        )
-        facts = {"": Facts.of("", y_B)}
-        nets = {name: net.spec for name, net in sources.items()}
-        (arm,) = arms_of(job, [""], sources)
-        head = sources["source@1"].heads[0].property if sources and sources["source@1"].outputs > 1 else None
-        first = first_trials([arm], job, facts, nets, {arm: head})
-        if first[0].rung == COMPARE:
-            errors: dict[bytes, list[float]] = {}
-            for spec in first:
-                errors.setdefault(canonical_json(spec.config), []).append(self._attempt(spec, pool, sources)[0])
-            best = choose_lowest((float(np.mean(e)), f"{i:06d}", i) for i, e in enumerate(errors.values()))
-            if best is None or not math.isfinite(float(np.mean(list(errors.values())[best]))):
-                raise RequestError("No configuration has a validation error that is a number", got=self.method)
-            config = json.loads(list(errors)[best])
-            members = range(members_for(self.effort, len(y_B), self.seeds))
-            first = [TrialSpec(arm, "", config, seed) for seed in members]
-        kept = [(error, member) for error, member in (self._attempt(s, pool, sources) for s in first) if member]
+            ref = resolve(Store.open(self.store), self.source, announce=log.info)
+            sources["source@1"] = source_net(load_model(ref))
+        trials = self._chosen(self._first(y_B, sources), pool, sources)
+        kept = [(error, member) for error, member in (self._attempt(s, pool, sources) for s in trials) if member]
         if not kept:
             raise RequestError("No member has a validation error that is a number", got=self.method)
-        self.config_, self.members_ = first[0].config, [member for _, member in kept]
+        self.config_, self.members_ = trials[0].config, [member for _, member in kept]
         self.val_mae_ = float(np.mean([error for error, _ in kept]))
         return self
 
@@ -142,6 +115,35 @@ class TransferRegressor(RegressorMixin, BaseEstimator):
             log.warning("a configuration of %s failed: %s", self.method, problem)
             return math.inf, None
         return (error, member) if error is not None and np.isfinite(error) else (math.inf, None)
+
+    def _check(self) -> None:
+        if self.effort not in get_args(Effort) or (self.seeds is not None and self.seeds < 1):
+            got = f"effort {self.effort!r}, {self.seeds} seeds"
+            raise RequestError("A setting is impossible", got=got, allowed="quick, standard or full; one seed or more")
+
+    def _first(self, y_B: NDArray[np.float64], sources: Mapping[str, NetMember]) -> list[TrialSpec]:
+        """The trials that a job of this method, on this one target, begins with."""
+        given = {"effort": self.effort, "seeds": self.seeds, "methods": self.method, "net": self.net}
+        job = TransferSettings.parse({"targets": "one/target", **given}, "TransferRegressor")
+        nets = {name: net.spec for name, net in sources.items()}
+        (arm,) = arms_of(job, [""], sources)
+        head = sources["source@1"].heads[0].property if sources and sources["source@1"].outputs > 1 else None
+        return first_trials([arm], job, {"": Facts.of("", y_B)}, nets, {arm: head})
+
+    def _chosen(self, first: list[TrialSpec], pool: Pool, sources: Mapping[str, NetMember]) -> list[TrialSpec]:
+        """The trials that become members: of the configuration with the lowest validation error."""
+        if first[0].rung != COMPARE:
+            return first
+        errors: dict[bytes, list[float]] = {}
+        for spec in first:
+            errors.setdefault(canonical_json(spec.config), []).append(self._attempt(spec, pool, sources)[0])
+        means = [float(np.mean(each)) for each in errors.values()]
+        best = choose_lowest((mean, f"{i:06d}", i) for i, mean in enumerate(means))
+        if best is None or not math.isfinite(means[best]):
+            raise RequestError("No configuration has a validation error that is a number", got=self.method)
+        config = json.loads(list(errors)[best])
+        members = range(members_for(self.effort, len(pool.y_B), self.seeds))
+        return [TrialSpec(first[0].arm, "", config, seed) for seed in members]
 
     def predict(self, X: Iterable[str]) -> NDArray[np.float64]:
         """Values for formulas, in the unit of `y`, float64 B. Raises `RequestError` for unreadable formulas."""
