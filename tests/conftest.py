@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fake_s3 import FakeS3, serving
 from xtlray.store import Store
 
 
@@ -22,6 +24,32 @@ def repo_root() -> Path:
 def store(tmp_path: Path) -> Store:
     """An empty store in a folder of its own."""
     return Store.open(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def no_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which nothing is said about S3: no variable, no profile, no machine that gives out keys."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
+
+
+@pytest.fixture
+def fake_s3(no_aws: pytest.MonkeyPatch) -> Iterator[FakeS3]:
+    """A small S3 server with an empty bucket `bucket`, and the environment that a user sets for it."""
+    with serving() as fake:
+        for name, value in fake.environment.items():
+            no_aws.setenv(name, value)
+        yield fake
+
+
+@pytest.fixture
+def s3(fake_s3: FakeS3) -> Store:
+    """An empty store in that bucket. Its URL is its own, for patience is kept per URL."""
+    return Store.open(f"s3://bucket/{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")

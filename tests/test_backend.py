@@ -6,13 +6,14 @@ import copy
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from obstore.exceptions import GenericError
 
+from tests.fake_s3 import CUT, FakeS3
+from xtlray import backend
 from xtlray.backend import _is_temporary
 from xtlray.errors import MissingKeyError, RequestError, StoreError, StoreGoneError
 from xtlray.store import Store
@@ -113,114 +114,201 @@ def test_what_a_file_system_says(error: Exception, temporary: bool) -> None:
 # --- servers ---------------------------------------------------------------------------------------------------------
 
 
-class Bucket(BaseHTTPRequestHandler):
-    """As much of S3 as a put and a get need; `answers` are the codes to give before it behaves, 0 is none at all."""
-
-    kept: dict[str, bytes]
-    answers: list[int]
-    silent_puts: int
-
-    def _refuses(self) -> bool:
-        if not self.answers:
-            return False
-        code = self.answers.pop(0)
-        if code:
-            self._say(code)
-        else:
-            self.close_connection = True
-        return True
-
-    def _say(self, code: int, body: bytes = b"") -> None:
-        self.send_response(code)
-        for name, value in (("Content-Length", str(len(body))), ("ETag", '"1"')):
-            self.send_header(name, value)
-        self.send_header("Last-Modified", "Sat, 01 Jan 2000 00:00:00 GMT")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_PUT(self) -> None:
-        data = self.rfile.read(int(self.headers["Content-Length"]))
-        if self._refuses():
-            return
-        if self.path in self.kept and self.headers["If-None-Match"] == "*":
-            self._say(412)
-            return
-        self.kept[self.path] = data
-        if type(self).silent_puts:
-            type(self).silent_puts -= 1
-            self.close_connection = True  # written, and the answer lost
-        else:
-            self._say(200)
-
-    def do_GET(self) -> None:
-        if not self._refuses():
-            data = self.kept.get(self.path)
-            self._say(404 if data is None else 200, data or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.mark.parametrize("code", [CUT, 408, 429, 500, 502, 503, 504])
+def test_a_server_that_stumbles_is_asked_again(fake_s3: FakeS3, s3: Store, code: int) -> None:
+    fake_s3.answers[:] = [code, code]
+    assert s3.create("a/b", b"1") is True
+    fake_s3.answers[:] = [code, code]
+    assert s3.get("a/b") == b"1"
+    fake_s3.answers[:] = [code, code]
+    assert s3.list("") == ["a/b"]
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
-    own = type("Own", (Bucket,), {"kept": {}, "answers": [], "silent_puts": 0})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), own)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield own
-    server.shutdown()
-    server.server_close()
+def test_an_answer_that_breaks_off_is_read_again(fake_s3: FakeS3, s3: Store) -> None:
+    data = bytes(range(256)) * 4000
+    s3.create("a/b", data)
+    fake_s3.half_gets = 2
+    assert s3.get("a/b") == data
+    fake_s3.half_gets = 1
+    assert s3.get_range("a/b", 5, 1000) == data[5:1005]
+    fake_s3.half_gets = 1
+    assert s3.list("a") == ["a/b"]
 
 
-def s3(name: str) -> Store:
-    return Store.open(f"s3://{name}/prefix")  # each test another bucket: patience is kept per store
-
-
-@pytest.mark.parametrize("code", [0, 500, 503, 429])
-def test_a_server_that_stumbles_is_asked_again(bucket: type[Bucket], code: int) -> None:
-    store = s3(f"stumbles-{code}")
-    bucket.answers[:] = [code, code]
-    assert store.create("a/b", b"1") is True
-    bucket.answers[:] = [code, code]
-    assert store.get("a/b") == b"1"
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 501])
-def test_a_refusal_is_told_at_once(bucket: type[Bucket], code: int) -> None:
-    store = s3(f"refuses-{code}")
-    bucket.answers[:] = [code]
-    with pytest.raises(StoreError) as told:
-        store.create("a/b", b"1")
+@pytest.mark.parametrize(
+    ("answer", "what", "fix"),
+    [
+        ((400, "InvalidArgument"), "could not write a key", "credentials"),
+        ((401, ""), "does not accept the keys", "AWS_SECRET_ACCESS_KEY"),
+        ((403, "InvalidAccessKeyId"), "does not accept the keys", "AWS_PROFILE"),
+        ((403, "SignatureDoesNotMatch"), "does not accept the keys", "AWS_SECRET_ACCESS_KEY"),
+        ((400, "ExpiredToken"), "have expired", "log in again"),
+        ((403, "RequestTimeTooSkewed"), "clocks", "clock"),
+        ((403, "AccessDenied"), "refuses access", "may list, read, write and delete"),
+        ((403, ""), "refuses access", "may list, read, write and delete"),
+        ((301, "PermanentRedirect"), "another region", "AWS_REGION"),
+        ((400, "AuthorizationHeaderMalformed"), "another region", "AWS_REGION"),
+        ((404, "NoSuchBucket"), "no such bucket", "AWS_ENDPOINT_URL"),
+        ((501, "NotImplemented"), "cannot do what is needed", "If-None-Match"),
+        ((507, ""), "no room left", "quota"),
+    ],
+)
+def test_a_refusal_is_told_at_once_in_one_line_with_what_to_do(
+    fake_s3: FakeS3, s3: Store, answer: tuple[int, str], what: str, fix: str
+) -> None:
+    fake_s3.answers[:] = [answer]
+    with pytest.raises(StoreError, match=what) as told:
+        s3.create("a/b", b"1")
     assert not isinstance(told.value, StoreGoneError)
-    assert str(code) in str(told.value)
-    assert store.create("a/b", b"1") is True
+    assert fix in (told.value.fix or "")
+    assert f"a/b in {s3.url} at {fake_s3.url}: " in str(told.value)
+    assert len(str(told.value)) < 600
+    assert "\n" not in str(told.value)
+    assert len(fake_s3.sent("PUT")) == 1
+    assert s3.create("a/b", b"1") is True
 
 
-def test_a_server_that_is_gone_is_told_after_the_time_that_was_set(bucket: type[Bucket]) -> None:
-    store = s3("gone")
-    store.create("a/b", b"1")
-    bucket.answers[:] = [503] * 1000
+@pytest.mark.parametrize("use", USES)
+def test_a_bucket_that_is_missing_is_said_to_be_whatever_is_asked(fake_s3: FakeS3, use: str) -> None:
+    with pytest.raises(StoreError, match="no such bucket"):
+        USES[use](Store.open(f"s3://missing/{use}"))
+
+
+def test_a_name_like_an_error_is_not_taken_for_one(fake_s3: FakeS3, s3: Store) -> None:
+    for key in ("NoSuchBucket", "certificate", "InvalidContentType", "HTTP error: builder error"):
+        with pytest.raises(MissingKeyError):
+            s3.get(key)
+        fake_s3.answers[:] = [503]
+        assert not s3.exists(key)
+
+
+def test_a_key_that_is_missing_is_another_matter(fake_s3: FakeS3, s3: Store) -> None:
+    assert not s3.exists("a")
+    with pytest.raises(MissingKeyError):
+        s3.get("a")
+    assert len(fake_s3.sent("GET")) == 2  # the bucket was looked for once, where a head had not told
+    assert not s3.exists("b")
+    assert len(fake_s3.requests) == 4
+
+
+def test_a_server_that_is_gone_is_told_after_the_time_that_was_set(fake_s3: FakeS3, s3: Store) -> None:
+    s3.create("a/b", b"1")
+    fake_s3.answers[:] = [503] * 1000
     began = time.monotonic()
-    with pytest.raises(StoreGoneError, match=r"could not read a/b in s3://gone/prefix.*503"):
-        store.get("a/b")
+    with pytest.raises(StoreGoneError, match=r"could not read a/b in s3://.*503"):
+        s3.get("a/b")
     assert 0.4 < time.monotonic() - began < 2
 
 
-def test_a_put_whose_answer_was_lost_knows_its_own_bytes(bucket: type[Bucket]) -> None:
-    store = s3("lost-answer")
-    bucket.silent_puts = 1
-    assert store.create("claims/1", b"mine") is True
-    assert store.create("claims/1", b"mine") is False  # the first try of this call found it there
-    bucket.answers[:] = [503]
-    assert store.create("claims/1", b"another's") is False  # tried twice, and not its own
+@pytest.mark.parametrize(
+    ("endpoint", "why"),
+    [
+        ("http://127.0.0.1:9", "connection refused"),
+        ("http://server.invalid", "no server of that name is known"),
+    ],
+)
+def test_why_a_server_is_not_reached_is_said(
+    endpoint: str, why: str, fake_s3: FakeS3, no_aws: pytest.MonkeyPatch
+) -> None:
+    no_aws.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(StoreGoneError, match=rf"at {endpoint}: .*\({why}\)"):
+        Store.open(f"s3://bucket/{why}").get("a")
+
+
+def test_a_server_without_tls_is_not_waited_for(fake_s3: FakeS3, no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setenv("AWS_ENDPOINT_URL", fake_s3.url.replace("http", "https"))
+    no_aws.setenv("XTLRAY_STORE_PATIENCE", "60")
+    with pytest.raises(StoreError, match="does not speak TLS"):
+        Store.open("s3://bucket/without-tls").get("a")
+
+
+def test_a_silent_server_is_given_up(fake_s3: FakeS3, s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_LEAST_ANSWER", 0.1)
+    store = Store(s3.url)
+    with fake_s3.lock, pytest.raises(StoreGoneError, match="no answer in time"):
+        store.get("a")
+
+
+def test_an_upload_has_time_by_its_size(s3: Store) -> None:
+    for size in (1000, 1_000_000, 100_000_000):
+        s3._backend._open(size)
+    small, large = sorted(s3._backend._opened)
+    assert small == 5  # the patience of these tests is short
+    assert 100_000_000 / 250_000 <= large <= 2 * 100_000_000 / 250_000
+
+
+# --- writes that were done although their answer was an error --------------------------------------------------------
+
+DONE_ALL_THE_SAME = [CUT, 500, 503]
+
+
+@pytest.mark.parametrize("answer", DONE_ALL_THE_SAME)
+def test_a_put_that_was_done_all_the_same_knows_its_own_bytes(fake_s3: FakeS3, s3: Store, answer: int) -> None:
+    fake_s3.put_answers[:] = [answer]
+    assert s3.create("claims/1", b"mine") is True
+    assert s3.create("claims/1", b"mine") is False  # the first try of this call found it there
+    fake_s3.put_refusals[:] = [503]
+    assert s3.create("claims/1", b"another's") is False  # tried twice, and not its own
+    assert s3.get("claims/1") == b"mine"
+
+
+@pytest.mark.parametrize("answer", DONE_ALL_THE_SAME)
+def test_a_publication_with_every_answer_lost_is_whole_and_ones_own(fake_s3: FakeS3, s3: Store, answer: int) -> None:
+    fake_s3.put_answers[:] = [answer, 200] * 3
+    assert s3.publish("m/1", {"a": b"1", "b": b"2"}, "card.json", {"n": 1}) is True
+    assert s3.list("") == ["m/1/a", "m/1/b", "m/1/card.json"]
+    assert s3.publish("m/1", {"a": b"1", "b": b"2"}, "card.json", {"n": 1}) is False
+
+
+@pytest.mark.parametrize("answer", DONE_ALL_THE_SAME)
+def test_a_claim_that_was_done_all_the_same_is_ones_own(fake_s3: FakeS3, s3: Store, answer: int) -> None:
+    fake_s3.put_answers[:] = [answer]
+    assert s3.claim("attempts", "{n}/environment.json", {"commit": "c"}) == 1
+    assert s3.append("log", {"v": 1}) == 1
+    assert s3.list("") == ["attempts/1/environment.json", "log/1.json"]
+
+
+def test_an_equal_claim_of_another_is_never_taken_for_ones_own(fake_s3: FakeS3, s3: Store) -> None:
+    """Two attempts of a job on one machine have equal environments. The second one's first try fails undone."""
+    value = {"commit": "c", "versions": {"python": "3"}}
+    taken = {"early": False}
+
+    def claim_of_another() -> None:
+        taken["early"] = Store(s3.url).claim("attempts", "{n}/environment.json", value) == 1
+
+    children = Store.children
+
+    def late(self: Store, prefix: str) -> list[str]:  # the other comes right after this one has looked
+        seen = children(self, prefix)
+        if not taken["early"] and threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=claim_of_another)
+            thread.start()
+            thread.join()
+            fake_s3.put_refusals[:] = [503]
+        return seen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "children", late)
+        mine = s3.claim("attempts", "{n}/environment.json", value)
+    assert taken["early"]
+    assert mine == 2
+    first, second = (s3.get_json(f"attempts/{n}/environment.json") for n in (1, 2))
+    assert first.pop("nonce") != second.pop("nonce")
+    assert first == second == value
+
+
+def test_a_claim_that_something_on_the_way_sent_twice_is_ones_own(fake_s3: FakeS3, s3: Store) -> None:
+    fake_s3.doubled_puts = 1
+    assert s3.claim("log", "{n}.json", {"v": 1}) == 1
+    assert s3.numbers("log") == [1]
+
+
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+def test_a_race_that_was_not_decided_is_run_again(fake_s3: FakeS3, s3: Store, code: str) -> None:
+    fake_s3.put_refusals[:] = [(409, code)]
+    assert s3.create("a", b"1") is True
+    fake_s3.put_refusals[:] = [(409, "BlobAlreadyExists")]  # of Azure
+    assert s3.create("b", b"1") is False
 
 
 def test_a_url_that_cannot_be_opened_is_a_wrong_request() -> None:

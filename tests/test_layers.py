@@ -15,7 +15,8 @@ import pytest
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
-        "backend errors names patience provenance records runs settings store",
+        "arrow_files backend credentials errors model_records names patience provenance record records refusals runs "
+        "scrub settings store store_check strict urls",
         "catalog",
         "chem",
         "data",
@@ -38,13 +39,14 @@ OWNERS: dict[str, frozenset[str]] = {
     "ray": frozenset({"data", "pretrain", "transfer", "ray_session", "bench", "submit", "cli/doctor.py"}),
     "torch": frozenset(part for part, rank in RANK.items() if rank >= RANK["data"]),
     "obstore": frozenset({"backend", "store"}),
-    "deltalake": frozenset({"store"}),
+    "deltalake": frozenset({"leaderboard", "store_check"}),
     "fsspec": frozenset(),
     "boto3": frozenset(),
+    "botocore": frozenset({"credentials"}),
 }
 
-# The package's own __init__ offers two names, which it imports when it is asked for them.
-FRONT_DOOR = {("__init__.py", "xtlray.pipeline"), ("__init__.py", "xtlray.estimator")}
+# The package's own __init__ offers a few names, which it imports when it is asked for them.
+FRONT_DOOR = {("__init__.py", f"xtlray.{part}") for part in ("estimator", "pipeline", "registry")}
 
 
 def imports(source: str) -> set[str]:

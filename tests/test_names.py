@@ -3,7 +3,7 @@
 import pytest
 
 from xtlray.errors import RequestError
-from xtlray.names import check_dataset_name, check_model_name, parse_model
+from xtlray.names import check_alias, check_dataset_name, check_file_name, check_model_name, parse_model
 
 
 @pytest.mark.parametrize("name", ["user/2021", "2021/gap", "user/aliases", "builtin/gap"])
@@ -60,3 +60,34 @@ def test_model_with_suffix(text, expected):
 def test_model_with_a_bad_suffix(text):
     with pytest.raises(RequestError):
         parse_model(text)
+
+
+@pytest.mark.parametrize("alias", ["production", "best", "v1.2", "0a"])
+def test_aliases_that_are_fine(alias):
+    assert check_alias(alias) == alias
+
+
+@pytest.mark.parametrize("alias", ["", "latest", "3", "A", ".versions", "a/b", "../x", "a b", "a\n", "-a", "é"])
+def test_aliases_that_are_not(alias):
+    with pytest.raises(RequestError, match=r"one word|latest is always"):
+        check_alias(alias)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "m0.skops", "source-0123abcd.safetensors", "A_b-c"])
+def test_file_names_that_are_fine(name):
+    assert check_file_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".x", "a/b", "../x", "/x", "a\\b", "a b", "a\x00", "a\n", "ü", "x" * 101, "Card.JSON", "-a"]
+)
+def test_file_names_that_are_not(name):
+    with pytest.raises(RequestError, match="file of a model") as told:
+        check_file_name(name)
+    assert str(told.value).isprintable()
+
+
+def test_a_number_beyond_all_is_no_version():
+    assert parse_model("m@" + "9" * 18) == ("m", "9" * 18)
+    with pytest.raises(RequestError, match="neither a version nor an alias"):
+        parse_model("m@" + "9" * 5000)

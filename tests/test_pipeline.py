@@ -22,7 +22,7 @@ from xtlray.cli.main import main
 from xtlray.data.overlap import among, trained_keys
 from xtlray.leaderboard.fold import COLUMNS
 from xtlray.records import TrialRecord
-from xtlray.registry.versions import alias_history
+from xtlray.registry.aliases import alias_history
 from xtlray.store import Store
 
 pytestmark = pytest.mark.ray

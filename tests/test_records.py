@@ -114,4 +114,5 @@ def test_missing_test_figures_are_null() -> None:
         "mae": None,
         "rmse": None,
         "r2": None,
+        "mae_spread": None,
     }

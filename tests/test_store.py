@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
 
+from tests.fake_s3 import FakeS3
 from xtlray.errors import MissingKeyError, RequestError, StoreError
 from xtlray.store import Store, canonical_json
 
@@ -82,13 +84,20 @@ def test_racing_claims_get_the_numbers_one_to_eight(store: Store) -> None:
     numbers = race(lambda i: store.claim("runs/r/attempts", "{n}/claim.json", {"by": i}))
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6, 7, 8]
     for i, n in enumerate(numbers):
-        assert store.get_json(f"runs/r/attempts/{n}/claim.json") == {"by": i}
+        assert store.get_json(f"runs/r/attempts/{n}/claim.json")["by"] == i
 
 
 def test_a_log_means_its_highest_number_not_its_last_name(store: Store) -> None:
     assert store.newest("log") is None
     assert [store.append("log", f"v{i}") for i in range(1, 11)] == list(range(1, 11))
     assert store.newest("log") == (10, "v10")  # as text, "9" would come after "10"
+
+
+def test_no_two_claims_are_equal_and_the_newest_is_what_was_appended(store: Store) -> None:
+    for _ in range(2):
+        store.append("log", {"b": 1, "a": 2})
+    assert store.get("log/1.json") != store.get("log/2.json")
+    assert store.newest("log") == (2, {"a": 2, "b": 1})
 
 
 def test_numbers_ignores_what_is_no_number(store: Store) -> None:
@@ -132,6 +141,23 @@ def test_a_publication_cut_off_is_invisible_and_the_next_try_completes_it(
     assert store.get("m/1/a") == b"new"  # no manifest spoke of the old one
 
 
+def test_a_publication_over_old_files_that_are_cleared_away_just_then_is_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("m/1/a", b"a")
+    store.create("m/1/b", b"b")
+    create = Store.create
+
+    def cleared(self: Store, key: str, data: bytes) -> bool:
+        if key.endswith("card.json"):
+            self.delete(["m/1/a", "m/1/b"])
+        return create(self, key, data)
+
+    monkeypatch.setattr(Store, "create", cleared)
+    assert store.publish("m/1", {"a": b"a", "b": b"b"}, "card.json", {}) is True
+    assert [store.get(f"m/1/{name}") for name in ("a", "b")] == [b"a", b"b"]
+
+
 def test_racing_publishers_of_equal_files_have_one_winner(store: Store) -> None:
     won = race(lambda i: store.publish("m/1", {"w": b"same"}, "card.json", {"by": i}))
     assert won.count(True) == 1
@@ -139,6 +165,16 @@ def test_racing_publishers_of_equal_files_have_one_winner(store: Store) -> None:
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_tells_sizes_and_when_they_were_written(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    for key, size in (("a/b/2", 3), ("a/b/1", 5), ("a/bc/1", 7)):
+        store.create(key, b"x" * size)
+    found = store.listing("a/b")
+    assert [(item.key, item.size) for item in found] == [("a/b/1", 5), ("a/b/2", 3)]
+    assert all(before < item.modified <= datetime.now(UTC) for item in found)
+    assert store.listing("b") == []
 
 
 def test_a_folder_never_means_a_longer_name(store: Store) -> None:
@@ -175,6 +211,40 @@ def test_canonical_json_has_one_spelling_and_no_nan() -> None:
     assert canonical_json({"a": "Å"}) == '{\n "a": "Å"\n}'.encode()
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"x": float("nan")})
+
+
+def test_empty_objects_that_mark_folders_are_no_keys(s3: Store, fake_s3: FakeS3) -> None:
+    """S3 consoles and pyarrow make them; obstore names them as keys."""
+    root = s3.url.removeprefix("s3://bucket/")
+    for marker in ("/", "/a/", "/a/b/"):
+        fake_s3.buckets["bucket"][root + marker] = b""
+    s3.create("a/b/c", b"1")
+    s3.create("a/empty", b"")
+    assert s3.list("") == ["a/b/c", "a/empty"]
+    assert s3.list("a/b") == ["a/b/c"]
+    assert s3.children("a") == ["b", "empty"]
+    assert s3.children("a/b") == ["c"]
+    assert s3.children("") == ["a"]
+
+
+def test_a_folder_is_deleted_and_the_store_is_still_there(store: Store, s3: Store) -> None:
+    for each in (store, s3):
+        for key in ("a/b/1", "a/2", "ab/3"):
+            each.create(key, b"x")
+        each.delete_folder("a")
+        assert each.list("") == ["ab/3"]
+        assert each.children("") == ["ab"]
+        each.delete_folder("ab")
+        assert each.children("") == []
+        assert each.create("a/2", b"y") is True
+
+
+def test_many_keys_are_deleted_in_few_requests(s3: Store, fake_s3: FakeS3) -> None:
+    root = s3.url.removeprefix("s3://bucket/")
+    fake_s3.buckets["bucket"] |= {f"{root}/{i}": b"x" for i in range(1200)}
+    s3.delete([*s3.list(""), "gone already"])
+    assert s3.list("") == []
+    assert len(fake_s3.sent("POST")) == 3
 
 
 # --- opening ---------------------------------------------------------------------------------------------------------

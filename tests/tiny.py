@@ -20,7 +20,8 @@ from xtlray.nn.packing import pack_members, unpack_members
 from xtlray.nn.scaler import TargetScaler
 from xtlray.records import ModelCard, SplitMetrics, TrialRecord
 from xtlray.registry.cards import Making, card_maker
-from xtlray.registry.versions import ModelRef, publish
+from xtlray.registry.publishing import publish
+from xtlray.registry.versions import ModelRef
 from xtlray.runs import Run
 from xtlray.store import Store
 from xtlray.training.loop import Recipe
@@ -131,6 +132,7 @@ def model(
         exclude=exclude,
         sources=[source] if source else [],
         interval=interval,
+        files=made[1],
     )
     return publish(store, run, name, result, made[1], card_maker(making))
 

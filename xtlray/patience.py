@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from xtlray.errors import RequestError
+from xtlray.refusals import in_short
 
 ENVIRONMENT_VARIABLE = "XTLRAY_STORE_PATIENCE"
 SECONDS = 120.0
@@ -105,12 +106,6 @@ class Patience:
 
     def _lasted(self) -> float:
         return 0.0 if self._since is None else time.monotonic() - self._since
-
-
-def in_short(error: Exception) -> str:
-    """An error in one line: obstore adds pages of debugging output."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 _known: dict[str, Patience] = {}

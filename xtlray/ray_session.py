@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from xtlray import provenance
+from xtlray import credentials, provenance
 from xtlray.errors import WorkError
+from xtlray.scrub import scrub
 
 log = logging.getLogger("xtlray.ray")
 # Set before Ray is imported, unless the user has set them.
@@ -18,6 +19,7 @@ RAY_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at each start
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output of Tune ignores verbose=0
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to answer
+    **credentials.CHECKSUMS,
 }
 # Of a Ray of our own, on one machine: its helpers are processes that take a hundredth of a core each, idle or not.
 LOCAL_ENVIRONMENT = {
@@ -69,7 +71,9 @@ class RaySession:
         common = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
         try:
             if address:
-                ray.init(address=address, **common)
+                # Workers elsewhere have their node's environment: what S3 needs is set there too. Keys never travel.
+                checksums = {name: os.environ[name] for name in credentials.CHECKSUMS}
+                ray.init(address=address, runtime_env={"env_vars": checksums}, **common)
             else:
                 # Not /tmp/ray, which may be somebody else's.
                 cores, folder = provenance.cores(), str(provenance.scratch())
@@ -77,7 +81,7 @@ class RaySession:
         except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
             raise WorkError(
                 "Ray could not be reached" if address else "Ray could not be started",
-                got=f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}",
+                got=scrub(f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"),
                 fix="check RAY_ADDRESS, or unset it" if address else "see xtlray doctor --ray; a short TMPDIR may help",
             ) from error
         self.started = True

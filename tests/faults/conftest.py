@@ -9,10 +9,30 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import ceph as ceph_server
 from tests.faults.harness import Program
 from xtlray.store import Store
 
 Start = Callable[..., Program]
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ceph_server.Ceph]:
+    """A real S3 server for all tests of a session; they are skipped, saying why, where it cannot be had."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(ceph_server.running(tmp_path_factory.mktemp("ceph")))
+        except ceph_server.NoCephError as error:
+            pytest.skip(f"needs Ceph's S3 gateway: {error}")
+        yield server
+
+
+@pytest.fixture
+def s3_store(ceph: ceph_server.Ceph, no_aws: pytest.MonkeyPatch) -> Store:
+    """An empty store in a new bucket of the real S3 server, with the environment that a user sets for it."""
+    for name, value in ceph.environment.items():
+        no_aws.setenv(name, value)
+    return Store.open(f"s3://{ceph.bucket()}/a/prefix")
 
 
 @pytest.fixture
