@@ -1,4 +1,4 @@
-"""What commands answer, as a table for people, CSV for spreadsheets or JSON for programs.
+"""What commands answer: a table for people, Markdown for their pages, CSV for spreadsheets or JSON for programs.
 
 One rule for all commands: JSON is one array or object, with `null` where a figure is missing and never `NaN`, which
 is not JSON; a table shows four significant digits and is never cut where it does not go to a terminal.
@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -43,7 +44,16 @@ def plain(value: Any) -> Any:
 
 def as_json(answer: Any) -> str:
     """One JSON array or object, indented."""
-    return json.dumps(plain(answer), indent=2, ensure_ascii=False, allow_nan=False)
+    value = plain(answer)
+    if isinstance(value, list) and value and all(map(_is_flat, value)):
+        # Many rows: the same text as below, of which Python's fast encoder makes a row at a time.
+        rows = (json.dumps(row, separators=(",\n    ", ": "), ensure_ascii=False, allow_nan=False) for row in value)
+        return "[\n  " + ",\n  ".join(f"{{\n    {row[1:-1]}\n  }}" for row in rows) + "\n]"
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _is_flat(row: Any) -> bool:
+    return isinstance(row, dict) and bool(row) and not any(isinstance(value, (dict, list)) for value in row.values())
 
 
 def as_csv(answer: Mapping[str, Any] | Iterable[Mapping[str, Any]], columns: Columns | None = None) -> str:
@@ -57,6 +67,28 @@ def as_csv(answer: Mapping[str, Any] | Iterable[Mapping[str, Any]], columns: Col
         writer.writerow(names)
     writer.writerows([_csv_cell(row.get(name)) for name in names] for row in rows)
     return buffer.getvalue().rstrip("\n")
+
+
+def as_markdown(
+    answer: Mapping[str, Any] | Iterable[Mapping[str, Any]], columns: Columns | None = None, title: str | None = None
+) -> str:
+    """A table in Markdown, with what `as_table` would show."""
+    rows = _rows(answer)
+    shown = _headings(rows, columns)
+    if isinstance(answer, Mapping):
+        lines = [["name", "value"], ["---", "---"], *([name, cell(rows[0].get(key))] for key, name in shown.items())]
+    else:
+        numeric = {key: any(_is_number(row.get(key)) for row in rows) for key in shown}
+        lines = [[*shown.values()], ["---:" if numeric[key] else "---" for key in shown]]
+        lines += [[cell(row.get(key)) for key in shown] for row in rows]
+    table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+    return f"{_escaped(title)}\n\n{table}" if title else table
+
+
+def _escaped(text: str) -> str:
+    """A text that Markdown takes as it is: on one line, in one cell, no mark-up, and nothing that steers a terminal."""
+    plain_text = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(plain_text.split()))
 
 
 def as_table(
@@ -76,7 +108,7 @@ def as_table(
 
     rows = _rows(answer)
     single = isinstance(answer, Mapping)
-    shown = dict(columns) if isinstance(columns, Mapping) else {name: name for name in columns or _keys(rows)}
+    shown = _headings(rows, columns)
     table = Table(box=box.SIMPLE_HEAD, show_header=not single, pad_edge=False)
     if single:
         table.add_column()
@@ -128,8 +160,10 @@ def _rows(answer: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> list[dict[
     return [dict(row) for row in rows]
 
 
-def _keys(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row))
+def _headings(rows: list[dict[str, Any]], columns: Columns | None) -> dict[str, str]:
+    """Keys and headings of what is shown."""
+    every = columns or list(dict.fromkeys(key for row in rows for key in row))
+    return dict(every) if isinstance(every, Mapping) else {name: name for name in every}
 
 
 def _csv_cell(value: Any) -> Any:

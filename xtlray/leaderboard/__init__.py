@@ -1,1 +1,1 @@
-"""The leaderboard: results folded into ranked rows. Pure folds; the results in the store are the truth."""
+"""The leaderboard: results folded into ranked rows and two Delta tables. The results in the store are the truth."""

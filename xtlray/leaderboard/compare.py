@@ -7,16 +7,17 @@ tell apart is "no significant difference", whichever mean is lower.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata, wilcoxon
 
 from xtlray.errors import RequestError
-from xtlray.leaderboard.predictions import Predicted, read_predictions
+from xtlray.leaderboard.predictions import read_predictions
 from xtlray.records import ResultRecord
 from xtlray.store import Store
 
@@ -53,6 +54,30 @@ class Comparison:
         return dict(vars(self))
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is compared of a result: absolute errors, and the same `rows_id` for the same test rows and values."""
+
+    rows_id: str
+    errors_B: NDArray[np.float64]
+
+
+Judge = Callable[[ResultRecord], Judged | None]
+
+
+def judge(store: Store) -> Judge:
+    """Reads what results predicted, that of each once; None for one without test rows."""
+    known: dict[str | None, Judged | None] = {}
+
+    def read(result: ResultRecord) -> Judged | None:
+        if result.predictions not in known:
+            found = read_predictions(store, result)
+            known[result.predictions] = Judged(found.rows_id, found.errors_B) if found else None
+        return known[result.predictions]
+
+    return read
+
+
 def compare(store: Store, results: Sequence[ResultRecord], method: str, against: str) -> list[Comparison]:
     """Compare two methods on every target that both have a result for on the same test rows.
 
@@ -64,12 +89,8 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
         RequestError: there is no such target.
         StoreError: predictions are missing or damaged.
     """
-    pairs: list[tuple[ResultRecord, ResultRecord, Predicted, Predicted]] = []
-    for target in sorted({result.target for result in results}):
-        pair = _pair(store, [result for result in results if result.target == target], method, against)
-        if pair is not None:
-            pairs.append(pair)
-    if not pairs:
+    found = compared(judge(store), by_target(results), method, against)
+    if not found:
         methods = ", ".join(sorted({result.method for result in results})) or "nothing: the leaderboard is empty"
         raise RequestError(
             "No target has results of both methods on the same test rows",
@@ -77,28 +98,44 @@ def compare(store: Store, results: Sequence[ResultRecord], method: str, against:
             allowed=methods,
             fix="run a job with both methods",
         )
+    return found
+
+
+def by_target(results: Sequence[ResultRecord]) -> dict[str, list[ResultRecord]]:
+    """The results that can be compared, by target, sorted."""
+    found: dict[str, list[ResultRecord]] = {}
+    for result in results:
+        if result.predictions and result.val_mae is not None:
+            found.setdefault(result.target, []).append(result)
+    return {target: found[target] for target in sorted(found)}
+
+
+def compared(read: Judge, results: Mapping[str, Sequence[ResultRecord]], method: str, against: str) -> list[Comparison]:
+    """`compare`, of what `by_target` made and `judge` reads; nothing where there is no such target."""
+    candidates = [_pair(read, mine, method, against) for mine in results.values()]
+    pairs = [pair for pair in candidates if pair is not None]
     # The same rows and values under another name are no further evidence: they are corrected for, and counted, once.
-    distinct = {one.rows_id: _p_value(one, two) for _, _, one, two in reversed(pairs)}
+    p_values = [_p_value(one, two) for _, _, one, two in pairs]
+    distinct = {one.rows_id: p for (_, _, one, _), p in reversed([*zip(pairs, p_values, strict=True)])}
     found, known = [], set()
-    for mine, other, one, two in pairs:
+    for (mine, other, one, two), own in zip(pairs, p_values, strict=True):
         errors = float(one.errors_B.mean()), float(two.errors_B.mean())
         counted = one.rows_id not in known
         known.add(one.rows_id)
-        among = {**distinct, one.rows_id: _p_value(one, two)}  # a copy's own predictions, in its original's place
+        among = {**distinct, one.rows_id: own}  # a copy's own predictions, in its original's place
         p = dict(zip(among, holm(list(among.values())), strict=True))[one.rows_id]
         verdict = _verdict(one, two, p)
         arms = _arm(mine), _arm(other)
-        found.append(Comparison(mine.target, mine.unit, len(one.y_B), *arms, *errors, p, verdict, counted))
+        found.append(Comparison(mine.target, mine.unit, len(one.errors_B), *arms, *errors, p, verdict, counted))
     return found
 
 
 def _pair(
-    store: Store, results: Sequence[ResultRecord], method: str, against: str
-) -> tuple[ResultRecord, ResultRecord, Predicted, Predicted] | None:
+    read: Judge, results: Sequence[ResultRecord], method: str, against: str
+) -> tuple[ResultRecord, ResultRecord, Judged, Judged] | None:
     """The results of a target that stand for the two methods: of one version of its rows, that with most results."""
-    usable = [r for r in results if r.predictions and r.val_mae is not None]
     versions: dict[tuple[str, str], list[ResultRecord]] = {}
-    for result in usable:
+    for result in results:
         versions.setdefault((result.data_hash, result.split_id), []).append(result)
     for _, group in sorted(versions.items(), key=lambda item: -len(item[1])):
         runs = [[result for result in group if result.run == run] for run in sorted({r.run for r in group})]
@@ -107,7 +144,7 @@ def _pair(
         if best is None:
             continue
         mine, other = best
-        one, two = read_predictions(store, mine), read_predictions(store, other)
+        one, two = read(mine), read(other)
         if one is not None and two is not None and one.rows_id == two.rows_id:
             return mine, other, one, two
     return None
@@ -156,12 +193,12 @@ def _arm(result: ResultRecord) -> str:
     return f"{result.method} from {result.source}" if result.source else result.method
 
 
-def _p_value(one: Predicted, two: Predicted) -> float | None:
+def _p_value(one: Judged, two: Judged) -> float | None:
     difference_B = one.errors_B - two.errors_B
     return float(wilcoxon(difference_B).pvalue) if np.any(difference_B) else None
 
 
-def _verdict(one: Predicted, two: Predicted, p: float | None) -> Verdict:
+def _verdict(one: Judged, two: Judged, p: float | None) -> Verdict:
     """Better where errors are lower by rank, which is what was tested; the means may say otherwise by an outlier."""
     if p is None or p >= ALPHA:
         return "no significant difference"

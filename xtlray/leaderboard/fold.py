@@ -8,6 +8,7 @@ from typing import Any
 
 from xtlray import catalog
 from xtlray.errors import UnknownNameError, nearest
+from xtlray.leaderboard.entries import as_results, read_entries
 from xtlray.records import ResultRecord
 from xtlray.store import Store
 
@@ -21,25 +22,9 @@ COLUMNS = (
 
 
 def read_results(store: Store, runs: Iterable[str] | None = None) -> list[ResultRecord]:
-    """All results of the given runs (default: of all), with the model that each was published as."""
-    results = []
-    for run in store.children("runs") if runs is None else runs:
-        models = _published(store, run)
-        for name in store.children(f"runs/{run}/results/transfer"):
-            key = f"runs/{run}/results/transfer/{name}"
-            record = ResultRecord.read(store.get_json(key), key)
-            results.append(record.model_copy(update={"model": models.get(name)}))
-    return results
-
-
-def _published(store: Store, run: str) -> dict[str, str]:
-    """Which result of a run is published as which model: by the result's file name, `name@version`."""
-    found = {}
-    for key in store.list(f"runs/{run}/published"):
-        entry = store.get_json(key)
-        if entry.get("result") and store.exists(f"models/{entry['name']}/{entry['version']}/card.json"):
-            found[entry["result"]] = f"{entry['name']}@{entry['version']}"
-    return found
+    """All results of the given runs (default: of all), with the model that each was published as, read one by one."""
+    named = store.children("runs") if runs is None else runs
+    return as_results(store, [entry for run in named for entry in read_entries(store, run)])
 
 
 def rank(results: Iterable[ResultRecord]) -> list[ResultRecord]:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from xtlray.errors import MissingKeyError, StoreError
 from xtlray.records import ResultRecord
 from xtlray.store import Store
-from xtlray.training.metrics import mae, r2, rmse
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +74,8 @@ def rescore(store: Store, result: ResultRecord) -> dict[str, Any]:
         `target, method, source, run, test_mae, rescored_test_mae, rescored_test_rmse, rescored_test_r2,
         rescored_test_mae_new_compositions, agrees`; `agrees` is None where there is nothing to score.
     """
+    from xtlray.training.metrics import mae, r2, rmse  # brings torch, which nothing else here needs
+
     row: dict[str, Any] = {name: getattr(result, name) for name in ("target", "method", "source", "run", "test_mae")}
     found = read_predictions(store, result)
     again: dict[str, float | None] = dict.fromkeys(("test_mae", "test_rmse", "test_r2", "test_mae_new_compositions"))
