@@ -10,10 +10,12 @@ import pytest
 import yaml
 
 from tests import tiny
+from tests.leaderboard.runs import fill, names_of, rows_of
 from xtlray.errors import RequestError, StoreGoneError, UnknownNameError, WorkError
 from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Kind, Outcome, Resolved
 from xtlray.kinds.runner import override, read_job, resolve_job, run_job
+from xtlray.leaderboard.rows import RESULTS, TRIALS
 from xtlray.nn.members import ConstantMember
 from xtlray.runs import run_id
 from xtlray.settings import Settings
@@ -370,6 +372,24 @@ def test_what_a_complete_run_does_not_need_is_cleared_away(store: Store, kind: d
     left = store.list(f"runs/{name}")
     assert not [key for key in left if "/members/" in key or "/checkpoints/" in key]
     assert f"runs/{name}/trials/t.json" in left
+
+
+def test_what_a_complete_run_has_found_is_in_the_tables(store: Store, kind: dict[str, Any]) -> None:
+    name = run_id("told", {"kind": "told", "name": "told", "answer": 1})
+    for _ in range(2):  # when it is done, and by a second start where a driver was killed right after its outcome
+        fill(store, name)
+        run(store)
+        (result, other) = rows_of(store, RESULTS)
+        assert (result["run"], result["finished"] is not None, other["method"]) == (name, True, "sc-dl-ef")
+        assert names_of(store, TRIALS) == [(name, f"t{n}") for n in range(3)]
+        store.delete(store.list("leaderboard"))
+    assert kind["calls"] == 1
+
+
+def test_tables_that_cannot_be_written_do_not_stop_a_run(store: Store, kind: dict[str, Any]) -> None:
+    fill(store, run_id("told", {"kind": "told", "name": "told", "answer": 1}))
+    store.create("leaderboard", b"a file where the folder should be")
+    assert run(store)["status"] == "done"
 
 
 @pytest.mark.parametrize("name", KINDS)

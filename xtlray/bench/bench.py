@@ -45,6 +45,6 @@ class Bench:
 
 def clear(place: Place) -> None:
     """Delete what was written to measure it."""
+    if place.store.local_path:  # at once, and the empty folders as well
+        shutil.rmtree(place.store.local_path / place.folder / SCRATCH, ignore_errors=True)
     place.store.delete(place.store.list(f"{place.folder}/{SCRATCH}"))
-    if place.store.local_path:
-        shutil.rmtree(place.store.local_path / place.folder / SCRATCH, ignore_errors=True)  # empty folders

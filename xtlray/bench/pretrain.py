@@ -209,7 +209,7 @@ def _streams(place: Place, settings: PretrainBenchSettings, dataset: Dataset) ->
     place.say(f"making {settings.stream_rows:,} rows to stream")
     scratch = Store.open(place.store.url_of(f"{place.folder}/{SCRATCH}/many"))
     made = make_rows(dataset, settings.stream_rows, scratch)
-    storage = place.store.url_of(f"{place.folder}/{SCRATCH}/ray")
+    storage = place.store.for_ray(f"{place.folder}/{SCRATCH}/ray")
     net, cores, found = resolve_net(settings.net), provenance.cores(), []
     ways: tuple[Loader, ...] = ("resident", "streaming")
     for loader in ways:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -115,14 +115,14 @@ class Fed:
     loader: Loader
 
 
-def train(fed: Fed, storage: str) -> dict[str, Any]:
+def train(fed: Fed, storage: Mapping[str, Any]) -> dict[str, Any]:
     """Rows/s over all stretches and the most memory of one Ray Train worker; Ray must be up."""
     gpu = torch.cuda.is_available()
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"fed": asdict(fed)},
         scaling_config=ScalingConfig(num_workers=1, use_gpu=gpu, resources_per_worker={"CPU": fed.threads, "GPU": gpu}),
-        run_config=RunConfig(name=fed.loader, storage_path=storage),
+        run_config=RunConfig(name=fed.loader, **storage),
     )
     try:
         answer: dict[str, Any] = trainer.fit().return_value

@@ -103,7 +103,7 @@ def ingest_file(
     tables = [first, read_table(test)] if test is not None else [first]
     published: tuple[Split | None, ...] = ("train", "test") if test is not None else (None,)
     files = [
-        SourceFile(name=table.path.name, split=split, rows=len(table), sha256=table.sha256)
+        SourceFile(name=Path(table.path).name, split=split, rows=len(table), sha256=table.sha256)
         for table, split in zip(tables, published, strict=True)
     ]
     return ingest_table(

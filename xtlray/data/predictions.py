@@ -23,14 +23,21 @@ def carry_through(
     """
     columns = {name: [row[name] for row in answers] for name in ANSWERS}
     columns["formula"] = list(formulas)
-    for name in table.columns:
-        if name == table.formula_column():
-            continue
-        carried = name
-        while carried in ANSWERS or (carried != name and carried in table.columns):
-            carried += "_input"
+    for name, carried in carried_names(list(table.columns), table.formula_column()).items():
         columns[carried] = list(table.cells(name))
     return columns
+
+
+def carried_names(columns: Sequence[str], formulas: str) -> dict[str, str]:
+    """What a table's columns but that of the formulas are called beside the answers (see `carry_through`)."""
+    names = {}
+    for name in columns:
+        carried = name
+        while carried in ANSWERS or (carried != name and carried in columns):
+            carried += "_input"
+        if name != formulas:
+            names[name] = carried
+    return names
 
 
 def check_output(path: Path) -> Path:

@@ -11,7 +11,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ FORMULA_NAMES = (
 )  # fmt: skip
 """Column names taken for the formulas', whatever their case; `formula` goes before the others."""
 
-_GZIP, _PARQUET, _ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
+GZIP, PARQUET, ZIP = b"\x1f\x8b", b"PAR1", b"PK\x03\x04"
 _SOME = 1000  # rows looked at to tell whether a column of text holds numbers
 
 
@@ -35,12 +35,12 @@ class Table:
     """A file as it was read.
 
     Attributes:
-        path: where it lies.
+        path: where it lies, or its URL.
         columns: by name, in the file's order: a list of texts (CSV), or a pyarrow column (Parquet).
         sha256: of the file's bytes.
     """
 
-    path: Path
+    path: Path | str
     columns: dict[str, Any]
     sha256: str
 
@@ -139,10 +139,10 @@ def read_table(path: str | Path, *, may_be_empty: bool = False) -> Table:
     path = Path(path)
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
-    if data.startswith(_PARQUET):
+    if data.startswith(PARQUET):
         columns = _parquet(path, data)
     elif path.suffix.lower() in (".parquet", ".pq"):
-        raise _broken(path, "its name says Parquet, its first bytes do not")
+        raise broken(path, "its name says Parquet, its first bytes do not")
     else:
         columns = _csv(path, _ungzipped(path, data))
     if not columns or not (may_be_empty or len(next(iter(columns.values())))):
@@ -165,14 +165,14 @@ def _bytes(path: Path) -> bytes:
 
 
 def _ungzipped(path: Path, data: bytes) -> bytes:
-    if not data.startswith(_GZIP):
+    if not data.startswith(GZIP):
         if path.suffix.lower() == ".gz":
-            raise _broken(path, "its name says gzip, its first bytes do not")
+            raise broken(path, "its name says gzip, its first bytes do not")
         return data
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise _broken(path, f"the gzip stream is cut off or damaged ({error})") from error
+        raise broken(path, f"the gzip stream is cut off or damaged ({error})") from error
 
 
 def _parquet(path: Path, data: bytes) -> dict[str, Any]:
@@ -182,53 +182,75 @@ def _parquet(path: Path, data: bytes) -> dict[str, Any]:
     try:
         table = pq.read_table(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
-        raise _broken(path, f"not a readable Parquet file ({str(error).splitlines()[0]})") from error
-    _check_names(path, table.column_names)
+        raise broken(path, f"not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    check_names(path, table.column_names)
     return dict(zip(table.column_names, table.columns, strict=True))
 
 
 def _csv(path: Path, data: bytes) -> dict[str, list[str]]:
-    text = _decoded(path, data)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[list[str]] = []
-    try:
-        header = next((row for row in reader if row), [])
-        _check_separator(path, header)
-        for row in reader:
-            if row:  # a blank line is no row
-                if len(row) != len(header):
-                    raise RequestError(
-                        "A line of the CSV does not have as many cells as the header",
-                        got=f"{len(row)} in line {reader.line_num} of {path}",
-                        allowed=f"{len(header)}: {', '.join(map(repr, header))}",
-                        fix="quote cells that hold a comma",
-                    )
-                rows.append(row)
-    except csv.Error as error:
-        raise _broken(path, f"line {reader.line_num} is not CSV ({error})") from error
-    _check_names(path, header)
+    rows = list(csv_rows(path, io.StringIO(_decoded(path, data), newline="")))
+    header, rows = (rows[0], rows[1:]) if rows else ([], [])
+    check_names(path, header)
     columns = zip(*rows, strict=True) if rows else ((),) * len(header)
     return {name: list(cells) for name, cells in zip(header, columns, strict=True)}
 
 
+def csv_rows(path: Path | str, lines: Iterable[str], width: int | None = None) -> Iterator[list[str]]:
+    """The rows of a CSV, the header first; a blank line is no row.
+
+    Args:
+        path: of the file, for messages.
+        lines: with their ends.
+        width: how many cells a row has; None takes the first row for the header.
+
+    Raises:
+        RequestError: these are no lines of a CSV with commas, or a row has other cells than the header.
+    """
+    reader = csv.reader(lines, strict=True)
+    names = ""
+    try:
+        for row in reader:
+            if not row:
+                continue
+            if width is None:
+                check_separator(path, row)
+                width, names = len(row), f": {', '.join(map(repr, row))}"
+            elif len(row) != width:
+                raise RequestError(
+                    "A line of the CSV does not have as many cells as the header",
+                    got=f"{len(row)} in line {reader.line_num} of {path}",
+                    allowed=f"{width}{names}",
+                    fix="quote cells that hold a comma",
+                )
+            yield row
+    except csv.Error as error:
+        raise broken(path, f"line {reader.line_num} is not CSV ({error})") from error
+
+
 def _decoded(path: Path, data: bytes) -> str:
-    if data.startswith(_ZIP):
-        raise _broken(path, "it is a zip archive or an Excel workbook")
+    if data.startswith(ZIP):
+        raise broken(path, "it is a zip archive or an Excel workbook")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RequestError(
-            "The file is not text in UTF-8",
-            got=f"byte {data[error.start]:#04x} at position {error.start} of {path}",
-            allowed="CSV in UTF-8 (also gzipped), or Parquet",
-            fix="save it as CSV in UTF-8",
-        ) from error
+        raise not_utf8(path, error) from error
     if "\0" in text:
-        raise _broken(path, "it is binary, or text in UTF-16")
+        raise broken(path, "it is binary, or text in UTF-16")
     return text
 
 
-def _check_separator(path: Path, header: list[str]) -> None:
+def not_utf8(path: Path | str, error: UnicodeDecodeError, before: int = 0) -> RequestError:
+    """The error for a file that is no text; `before`: the bytes of it that were decoded before."""
+    return RequestError(
+        "The file is not text in UTF-8",
+        got=f"byte {error.object[error.start]:#04x} at position {before + error.start} of {path}",
+        allowed="CSV in UTF-8 (also gzipped), or Parquet",
+        fix="save it as CSV in UTF-8",
+    )
+
+
+def check_separator(path: Path | str, header: list[str]) -> None:
+    """Raises `RequestError` for a header of which something else than commas separates the names."""
     for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         if len(header) == 1 and separator in header[0]:
             raise RequestError(
@@ -239,7 +261,8 @@ def _check_separator(path: Path, header: list[str]) -> None:
             )
 
 
-def _check_names(path: Path, names: list[str]) -> None:
+def check_names(path: Path | str, names: list[str]) -> None:
+    """Raises `RequestError` where two columns have one name."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RequestError(
@@ -261,7 +284,8 @@ def _holds_numbers(cells: Any) -> bool:
     return bool(some) and 2 * np.isfinite(values).sum() > len(some)
 
 
-def _broken(path: Path, why: str) -> RequestError:
+def broken(path: Path | str, why: str) -> RequestError:
+    """The error for a file that is no table that can be read."""
     return RequestError(
         "The file is neither CSV nor Parquet that can be read",
         got=f"{path}: {why}",

@@ -10,7 +10,6 @@ Shape suffixes: B rows, K most elements in a row, P properties.
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,15 +21,14 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 from ray.data import ExecutionOptions, ExecutionResources, TaskPoolStrategy
-from ray.util import log_once
 
 from xtlray.chem.formula import Compositions, composition_keys
 from xtlray.chem.fractions import FractionEncoder
 from xtlray.data import shards
 from xtlray.data.dataset import Dataset, get_shard
+from xtlray.data.executions import batches_of, settle
 from xtlray.data.joined import compact, held_out_keys
 from xtlray.data.slices import Block, Slice, shard_order
-from xtlray.errors import XtlrayError
 from xtlray.records import Part
 from xtlray.store import Store
 
@@ -247,35 +245,15 @@ def _run(items: list[dict[str, int]], work: Any, tasks: int) -> Iterator[dict[st
     """What `work` makes of each item, in their order, by `tasks` tasks at a time and with bounded memory."""
     if not items:
         return
-    _hush()
     rows = ray.data.from_items(items, override_num_blocks=len(items))
-    context = rows.context
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.raise_original_map_exception = True
-    context.execution_options = ExecutionOptions(
+    settle(rows.context)
+    rows.context.execution_options = ExecutionOptions(
         preserve_order=True, resource_limits=ExecutionResources(object_store_memory=STORE_BYTES)
     )
     # No logical CPU: training workers may hold them all, and would wait for rows that nobody may read.
     pool = TaskPoolStrategy(size=min(tasks, len(items)))
     read = rows.map_batches(work, batch_size=1, batch_format="numpy", num_cpus=0, compute=pool)
-    try:
-        yield from read.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=4)
-    except XtlrayError:
-        raise
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, XtlrayError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
-            raise
-        raise cause from error
-
-
-def _hush() -> None:
-    """Ray Data tells of each execution, and there is one an epoch; and that its progress bars are off."""
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
-    log_once("ray_data_progress_manager_disabled")
+    yield from batches_of(read, ahead=4)
 
 
 def _ids(keys: Sequence[bytes] | frozenset[bytes]) -> NDArray[np.uint64]:

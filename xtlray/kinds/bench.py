@@ -17,7 +17,9 @@ from xtlray.store import Store
 
 # Module and attribute, imported when a job names it: what one of them needs, the others need not wait for.
 BENCHES: dict[str, str] = {
+    "library": "xtlray.bench.library:BENCH",
     "loading": "xtlray.bench.loading:BENCH",
+    "predicting": "xtlray.bench.predicting:BENCH",
     "pretrain": "xtlray.bench.pretrain:BENCH",
     "sweep": "xtlray.bench.sweep:BENCH",
 }

@@ -21,6 +21,7 @@ from xtlray.kinds.kind import Context, Resolved, Say
 from xtlray.names import PART
 from xtlray.ray_session import RaySession
 from xtlray.runs import Attempt, Run, left_behind, new_attempt, now, open_run
+from xtlray.scrub import scrub
 from xtlray.store import Store
 
 log = logging.getLogger("xtlray")
@@ -118,7 +119,7 @@ def run_job(store: Store, job: Resolved, again: bool, say: Say) -> Finished:
     run = open_run(store, job.name, job.identity, again or kind.always_new)
     before = run.outcome(store)
     if before:
-        prune(store, run)  # what a driver that was killed right after its outcome has left
+        _wind_up(store, run)  # what a driver that was killed right after its outcome has left undone
         ended = "is done" if before["status"] == "done" else "has failed"
         say(f"{run.id} {ended} already (run it anew with --again)")
         return _finished(run, before)
@@ -152,8 +153,16 @@ def run_job(store: Store, job: Resolved, again: bool, say: Say) -> Finished:
         "seconds": time.perf_counter() - started,
     }
     store.create_json(f"{run.folder}/outcome.json", value)
-    prune(store, run)
+    _wind_up(store, run)
     return _finished(run, run.outcome(store) or value)  # another driver's, if it was faster
+
+
+def _wind_up(store: Store, run: Run) -> None:
+    """What comes after the outcome, by whoever gets to it: nothing of it is lost where nobody does."""
+    from xtlray.leaderboard.board import fold_run
+
+    fold_run(store, run.id)
+    prune(store, run)
 
 
 def prune(store: Store, run: Run) -> None:
@@ -207,6 +216,6 @@ class _KeptLog(logging.Handler):
         if error is not None:
             self.lines.append(f"{now()} ended by {type(error).__name__}: {error}")
         try:
-            self.store.create(self.key, ("\n".join(self.lines) + "\n").encode())
+            self.store.create(self.key, scrub("\n".join(self.lines) + "\n").encode())
         except StoreError as lost:  # must not hide what ended the attempt
             log.warning("the attempt's log could not be kept: %s", lost)
