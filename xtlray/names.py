@@ -12,6 +12,8 @@ from collections.abc import Collection
 from xtlray.errors import RequestError
 
 PART = "[a-z0-9][a-z0-9_.-]*"
+_FILE = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+_LONGEST = 100
 _NAME_CHARACTERS = "lower-case letters, digits, '_', '.' and '-', the first a letter or digit"
 
 
@@ -82,7 +84,7 @@ def parse_model(text: str) -> tuple[str, str | None]:
     check_model_name(name)
     if not at:
         return name, None
-    malformed_number = suffix.isdecimal() and not re.fullmatch("[1-9][0-9]*", suffix)
+    malformed_number = suffix.isdecimal() and not re.fullmatch("[1-9][0-9]{0,17}", suffix)
     if not re.fullmatch(PART, suffix) or malformed_number:
         raise RequestError(
             "What follows the @ of a model is neither a version nor an alias",
@@ -91,3 +93,39 @@ def parse_model(text: str) -> tuple[str, str | None]:
             fix=f"write {name}@1 or {name}@latest",
         )
     return name, suffix
+
+
+def check_alias(alias: str) -> str:
+    """`alias` itself if a person may let it mean a version of a model.
+
+    Raises:
+        RequestError: it is malformed, a bare number, or `latest`, which means the newest version by itself.
+    """
+    if alias == "latest":
+        raise RequestError(
+            "latest is always the newest version and cannot be moved", got=alias, fix="choose a name such as production"
+        )
+    if not re.fullmatch(PART, alias) or alias.isdecimal():
+        raise RequestError(
+            "An alias is one word",
+            got=repr(alias),
+            allowed=f"{_NAME_CHARACTERS}; no bare number",
+            fix="choose a name such as production",
+        )
+    return alias
+
+
+def check_file_name(name: str) -> str:
+    """`name` itself if a file of a model may be called so: one part, that cannot climb out of its folder.
+
+    Raises:
+        RequestError: the name is malformed, too long, or one of `card.json` and `card.sha256`, which are the card's.
+    """
+    of_the_card = name.lower() in ("card.json", "card.sha256")
+    if len(name) > _LONGEST or not re.fullmatch(_FILE, name) or of_the_card:
+        raise RequestError(
+            "A file of a model cannot be called so",
+            got=ascii(name[: _LONGEST + 1]),
+            allowed=f"letters, digits, '_', '.' and '-', the first a letter or digit, at most {_LONGEST} characters",
+        )
+    return name

@@ -1,10 +1,11 @@
-"""The only module that wires the layers together: pretrain(), transfer(), load()."""
+"""The only module that wires the layers together: pretrain(), transfer(), load(), predict()."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from xtlray.errors import RequestError, StoreError
 from xtlray.ray_session import RaySession
 from xtlray.records import PROTOCOL, ModelCard, SplitMetrics, TrialRecord
 from xtlray.registry.cards import WITHOUT, Making, card_maker
-from xtlray.registry.versions import ModelRef, move_best, publish, published, resolve
+from xtlray.registry.promotion import move_best
+from xtlray.registry.publishing import publish, published
+from xtlray.registry.versions import ModelRef, resolve
 from xtlray.runs import Attempt
 from xtlray.store import Store, canonical_json
 
 if TYPE_CHECKING:
+    from xtlray.data.crew import RayCrew
+    from xtlray.data.prediction_folder import Manifest
     from xtlray.pretrain.settings import PretrainSettings
     from xtlray.registry.model import Model
     from xtlray.transfer.campaign import Campaign, Outcome
@@ -54,6 +59,22 @@ def load(model: str, store: Store | str | None = None) -> Model:
 
     home = store if isinstance(store, Store) else Store.open(store)
     return load_model(resolve(home, model, announce=log.info))
+
+
+def predict(
+    store: Store, model: str, wanted: str | None, inputs: Sequence[str], output: str, session: Callable[[], Any]
+) -> Manifest:
+    """Predict for tables of any size; see `xtlray.registry.at_scale.predict_folder`, which takes the same."""
+    from xtlray.registry.at_scale import predict_folder
+
+    @contextmanager
+    def crew() -> Iterator[RayCrew]:
+        with session():
+            from xtlray.data.crew import RayCrew
+
+            yield RayCrew()
+
+    return predict_folder(store, model, wanted, inputs, output, crew)
 
 
 # --- pretraining -----------------------------------------------------------------------------------------------------
@@ -108,7 +129,7 @@ def pretrain(
     _plot_history(store, attempt, result.history, datasets)
     members, files = pack_members([load_result_net(store, result, len(ENCODER.elements))])
     scored = [(dataset, result.metrics[dataset.card.name]) for dataset in datasets]
-    making = Making(model, run, scored, ENCODER, members, "pretrain", result.history, exclude=exclude)
+    making = Making(model, run, scored, ENCODER, members, "pretrain", result.history, exclude=exclude, files=files)
     ref = publish(store, run.id, model, None, files, card_maker(making))
     first, metrics = scored[0]
     if "val" in metrics and metrics["val"].mae is not None:
@@ -292,7 +313,13 @@ def _publish_best(
         members, files = pack_model(store, mixture)
         metrics = {
             "val": SplitMetrics(rows=result.rows_val, mae=result.val_mae),
-            "test": SplitMetrics(rows=result.rows_test, mae=result.test_mae, rmse=result.test_rmse, r2=result.test_r2),
+            "test": SplitMetrics(
+                rows=result.rows_test,
+                mae=result.test_mae,
+                rmse=result.test_rmse,
+                r2=result.test_r2,
+                mae_spread=result.test_mae_spread,
+            ),
         }
         making = Making(
             arm.target,
@@ -305,6 +332,7 @@ def _publish_best(
             [cards[name] for name in (result.source.split("+") if result.source else ())],
             mixture.interval.as_json() if mixture.interval else None,
             folded=True,
+            files=files,
         )
         size = sum(map(len, files.values())) / 1e6
         if size > LARGE_MB:

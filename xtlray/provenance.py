@@ -74,6 +74,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """What is kept of the machine with a model, beside its processor: nothing that names it."""
+    return {"platform": platform.platform(), "cores": cores()}
+
+
 def scratch() -> Path:
     """This user's folder on this machine for what need not last. Short, for a socket's path has 107 characters."""
     user = os.getuid() if hasattr(os, "getuid") else "user"

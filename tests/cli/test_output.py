@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xtlray.cli.output import as_csv, as_json, as_table, cell, number, plain
+from xtlray.cli.output import as_csv, as_json, as_markdown, as_table, cell, number, plain
 from xtlray.records import SplitMetrics
 
 
@@ -29,7 +29,10 @@ from xtlray.records import SplitMetrics
         ({"train": np.int32(2)}, {"train": 2}),
         (Path("a/b"), "a/b"),
         (date(2026, 1, 2), "2026-01-02"),
-        (SplitMetrics(rows=1, mae=0.5), {"schema_version": 1, "rows": 1, "mae": 0.5, "rmse": None, "r2": None}),
+        (
+            SplitMetrics(rows=1, mae=0.5),
+            {"schema_version": 1, "rows": 1, "mae": 0.5, "rmse": None, "r2": None, "mae_spread": None},
+        ),
     ],
 )
 def test_plain(value: Any, expected: Any) -> None:
@@ -101,3 +104,40 @@ def test_a_wide_table_is_not_cut_where_there_is_no_terminal() -> None:
 def test_a_mapping_is_a_table_of_names_and_values() -> None:
     lines = as_table({"name": "oqmd/band_gap", "rows": 324414}).splitlines()
     assert [line.split() for line in lines if line.strip()] == [["name", "oqmd/band_gap"], ["rows", "324414"]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"a": 1, "b": None}, {"a": 0.1, "b": 'é, "x"\n'}],  # rows
+        [{}, {"a": 1}],
+        [{"a": [1, 2]}, {"a": 1}],
+        [{"a": {"b": 1}}],
+        [1, "a"],
+        [],
+        {"a": [{"b": 1}]},
+        {},
+    ],
+)
+def test_json_is_indented_alike_whatever_it_holds(value: Any) -> None:
+    assert as_json(value) == json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def test_markdown_has_what_a_table_has() -> None:
+    rows = [
+        {"target": "jarvis/klu", "mae": 10.55321, "hidden": 1},
+        {"target": "a|b <i>\n[c]\x1b", "mae": None, "hidden": 2},
+    ]
+    assert as_markdown(rows, columns={"target": "Target", "mae": "MAE"}, title="Board").splitlines() == [
+        "Board",
+        "",
+        "| Target | MAE |",
+        "| --- | ---: |",
+        "| jarvis/klu | 10.55 |",
+        "| a\\|b \\<i\\> \\[c\\] |  |",
+    ]
+
+
+def test_markdown_of_a_mapping() -> None:
+    lines = as_markdown({"name": "oqmd/band_gap", "rows": 324414}).splitlines()
+    assert lines == ["| name | value |", "| --- | --- |", "| name | oqmd/band_gap |", "| rows | 324414 |"]

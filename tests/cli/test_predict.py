@@ -15,7 +15,7 @@ import yaml
 
 from tests import tiny
 from tests.cli.conftest import Said
-from xtlray.registry.versions import move_best
+from xtlray.registry.promotion import move_best
 from xtlray.store import Store
 
 
@@ -255,8 +255,8 @@ def test_the_listing_says_that_there_are_more(xtlray: Callable[..., Said], both:
 
 def test_a_card_shows_the_errors_of_each_property(xtlray: Callable[..., Said], both: Store) -> None:
     shown = yaml.safe_load(xtlray("models", "show", "both@1")[1])
-    assert [(one["name"], one["unit"], one["metrics"]["test"]["mae"]) for one in shown["properties"]] == [
-        ("user/gap", "eV", 0.6),
-        ("other/modulus", "GPa", 6.0),
+    assert [(one["name"], one["unit"], one["metrics"]["test"]) for one in shown["properties"]] == [
+        ("user/gap", "eV", "MAE 0.6 eV on 8 rows"),
+        ("other/modulus", "GPa", "MAE 6 GPa on 8 rows"),
     ]
     assert "properties" not in yaml.safe_load(xtlray("models", "show", "user/gap@1")[1])

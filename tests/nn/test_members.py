@@ -263,7 +263,7 @@ def test_members_with_their_own_sources_are_read_as_ever() -> None:
     for before, after in zip(members, unpack_members(records, files, 86, "here"), strict=True):
         assert np.array_equal(before.predict(x_BX), after.predict(x_BX))
     lacking = records[1].model_copy(update={"sources": records[1].sources[:1]})
-    with pytest.raises(StoreError, match="source 1 of 1"):
+    with pytest.raises(StoreError, match=r"do not fit.*the first at source1\.hidden\.0\.bias"):
         unpack_members([records[0], lacking], files, 86, "here")
 
 

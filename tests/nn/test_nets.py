@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests import tiny
+from xtlray.errors import RequestError
 from xtlray.nn.members import NetMember
-from xtlray.nn.nets import NETS, build_net
+from xtlray.nn.nets import NETS, build_net, net_shapes
 from xtlray.nn.scaler import TargetScaler
 
 
@@ -44,3 +45,28 @@ def test_one_look_sees_every_layer_and_all_answers(net: dict[str, Any]) -> None:
         assert np.array_equal(found, member.features(x_BF, layer))
     assert np.array_equal(answers, member.predict_all(x_BF))
     assert member.width == sum(found.shape[1] for found in layers) + 2
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    "net",
+    [*NETS, {"name": "elemnet", "hidden": [5]}, tiny.NET, {"name": "deepsets", "width": 8, "inner": 12, "blocks": 1}],
+)
+def test_the_shapes_of_a_net_are_known_without_it(net: Any, outputs: int) -> None:
+    built = build_net(net, 7, outputs, seed=0).state_dict()
+    assert net_shapes(net, 7, outputs) == {name: tuple(value.shape) for name, value in built.items()}
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        {"name": "elemnet", "hidden": [10**9]},
+        {"name": "elemnet", "hidden": [1] * 513},
+        {"name": "deepsets", "width": 10**9},
+        {"name": "deepsets", "inner": 10**9},
+        {"name": "deepsets", "blocks": 10**9},
+    ],
+)
+def test_a_net_beyond_all_limits_is_refused_before_it_is_built(net: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="A setting of the net"):
+        build_net(net, 86, 1, seed=0)

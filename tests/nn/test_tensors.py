@@ -9,6 +9,7 @@ from xtlray.errors import StoreError
 from xtlray.nn.tensors import (
     load_weights,
     pack_tensors,
+    read_shapes,
     rounded,
     smallest,
     under_prefix,
@@ -66,3 +67,15 @@ def test_what_16_bits_do_not_hold_stays_whole(value: float) -> None:
 
 def test_a_number_too_large_for_16_bits_is_not_made_infinite() -> None:
     assert rounded(torch.tensor([1e6, 0.1])).tolist() == pytest.approx([1e6, 0.1])
+
+
+def test_a_header_tells_the_shapes_of_what_lies_behind_it() -> None:
+    tensors = {"a": torch.zeros(2, 3), "b": torch.zeros(4).half(), "c": torch.tensor(1.0)}
+    assert read_shapes(pack_tensors(tensors), "here") == {"a": (2, 3), "b": (4,), "c": ()}
+    assert read_shapes(pack_tensors({}), "here") == {}
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float64, torch.bfloat16, torch.bool])
+def test_weights_of_another_type_are_refused_by_their_header(kind: torch.dtype) -> None:
+    with pytest.raises(StoreError, match=r"here: its header.*not of F16 or F32"):
+        read_shapes(pack_tensors({"a": torch.zeros(2).to(kind)}), "here")

@@ -50,7 +50,11 @@ def test_what_scikit_learn_makes_is_sound(name: str) -> None:
 @pytest.mark.parametrize("head", [StandardScaler().fit(X), GradientBoostingRegressor(n_estimators=2).fit(X, Y)])
 def test_what_no_method_fits_is_no_head(head: Any) -> None:
     """Gradient boosting of the other kind checks the columns of its first tree only."""
-    with pytest.raises(StoreError, match=f"head cannot be used.*{type(head).__name__} is no"):
+    assert (
+        what_is_wrong(head)
+        == f"{type(head).__name__} is no {'regressor' if 'Scaler' in str(head) else 'part of a head'}"
+    )
+    with pytest.raises(StoreError, match=r"head cannot be used|types that it may not hold"):
         unpack_head(pack_head(head), "here")
 
 

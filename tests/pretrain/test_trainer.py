@@ -26,9 +26,10 @@ def test_on_one_machine_rays_files_do_not_lie_in_the_store(
     monkeypatch.setattr(provenance, "scratch", lambda: tmp_path / "scratch")
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}, {"Alive": False}])
     try:
-        with _ray_files(store, ATTEMPT) as folder:
-            (Path(folder) / "train").mkdir()
-            assert Path(folder).parent == tmp_path / "scratch"
+        with _ray_files(store, ATTEMPT) as files:
+            folder = Path(files["storage_path"])
+            (folder / "train").mkdir()
+            assert folder.parent == tmp_path / "scratch"
             if ended_by:
                 raise ended_by("x")
     except WorkError:
@@ -39,8 +40,8 @@ def test_on_one_machine_rays_files_do_not_lie_in_the_store(
 
 def test_on_several_they_lie_where_all_reach_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True}, {"Alive": True}])
-    with _ray_files(store, ATTEMPT) as folder:
-        assert folder == store.url_of(f"{ATTEMPT}/ray")
+    with _ray_files(store, ATTEMPT) as files:
+        assert files == {"storage_path": store.url_of(f"{ATTEMPT}/ray")}
 
 
 class GoneStore:

@@ -17,9 +17,11 @@ from xtlray.nn.features import Block, Features
 from xtlray.nn.members import ConstantMember, HeadMember
 from xtlray.records import Member
 from xtlray.registry.cards import elements_seen
-from xtlray.registry.library import describe, list_models, verify
+from xtlray.registry.library import describe, list_models
 from xtlray.registry.model import Model, load_model, source_net
-from xtlray.registry.versions import ModelRef, move_best
+from xtlray.registry.promotion import move_best
+from xtlray.registry.verifying import verify
+from xtlray.registry.versions import ModelRef, versions_of
 from xtlray.store import Store
 
 
@@ -200,7 +202,14 @@ def test_the_listing(store: Store, ref: ModelRef) -> None:
 
 
 def test_verifying(store: Store, ref: ModelRef) -> None:
-    assert verify(ref) == {"model": "user/gap@1", "status": "ok", "files": 1, "predictions_checked": 8}
+    assert verify(ref) == {
+        "model": "user/gap@1",
+        "status": "ok",
+        "files": 1,
+        "predictions_checked": 8,
+        "golden_checked": 5,
+        "problem": None,
+    }
     rewrite(store, f"{ref.folder}/weights.safetensors", b"other")
     with pytest.raises(StoreError, match="not the one that was published"):
         verify(ref)
@@ -208,9 +217,34 @@ def test_verifying(store: Store, ref: ModelRef) -> None:
 
 def test_a_model_that_answers_no_numbers_is_found_out(store: Store) -> None:
     member = tiny.net_member()
-    member.net.output.bias.data[:] = float("nan")
+    for layer in (*member.net.hidden, member.net.output):
+        layer.weight.data[:] = 1e30
+    ref = tiny.model(store, members=[member])
+    golden = ref.card().golden
+    assert golden is not None
+    assert golden.values == [[None]] * 5
     with pytest.raises(StoreError, match=r"does not answer with a number.*user/gap@1: Li, O"):
-        verify(tiny.model(store, members=[member]))
+        verify(ref)
+
+
+def test_a_member_that_cannot_answer_is_an_error_in_words(model: Model) -> None:
+    """scikit-learn refuses columns that are infinite, as those of weights at the end of all numbers are."""
+    body = tiny.net_member(3)
+    features = Features((Block("activations", 2),), (body,), 86)
+    regressor = Ridge().fit(features.of(tiny.inputs(20)), np.arange(20.0))
+    for layer in body.net.hidden:
+        layer.weight.data[:] = 1e30
+    beyond = replace(model, members=[HeadMember(features, regressor)] * 2)
+    with pytest.raises(StoreError, match=r"cannot answer.*user/gap@1: Input X contains"):
+        beyond.predict("LiO")
+
+
+def test_what_answers_no_numbers_at_all_is_not_published(store: Store) -> None:
+    member = tiny.net_member()
+    member.net.output.bias.data[:] = float("nan")
+    with pytest.raises(StoreError, match=r"not finite.*user/gap@1/weights.safetensors: m0.output.bias"):
+        tiny.model(store, members=[member])
+    assert versions_of(store, "user/gap") == []
 
 
 # --- what members read -----------------------------------------------------------------------------------------------

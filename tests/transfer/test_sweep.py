@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.execution import class_cache
 
 from xtlray.errors import MissingKeyError, RequestError, StoreError, StoreGoneError, WorkError
-from xtlray.transfer.sweep import _InOrder, is_of_the_store
+from xtlray.transfer.sweep import TrialActor, _InOrder, _keep_keys_at_home, is_of_the_store
 
 
 @pytest.mark.parametrize(("kind", "expected"), [
@@ -62,3 +63,17 @@ def test_a_trial_that_is_tried_again_waits_behind_the_others() -> None:
     for trial in (*trials, trials[2]):
         scheduler.on_trial_add(None, trial)
     assert [trial.number for trial in scheduler.unfinished] == [0, 1, 3, 4, 2]
+
+
+def test_no_key_of_the_store_goes_into_what_ray_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_cache, "ENV_VARS_TO_PROPAGATE", set(class_cache.ENV_VARS_TO_PROPAGATE))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "canary")
+
+    def environment() -> dict[str, str]:
+        actor = class_cache._ActorClassCache().get(TrialActor)
+        return dict(actor._default_options["runtime_env"]["env_vars"])
+
+    assert "canary" in environment().values()  # Tune's own way
+    _keep_keys_at_home()
+    assert "canary" not in environment().values()

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from xtlray.errors import unknown
+from xtlray.scrub import scrub
 
 if TYPE_CHECKING:
     from xtlray.cli.output import Columns
     from xtlray.store import Store
 
-Format = Literal["table", "csv", "json"]
+Format = Literal["table", "csv", "json", "md"]
 
 
 class Context:
@@ -52,6 +53,11 @@ class Context:
     @property
     def json(self) -> bool:
         return self.format == "json"
+
+    @property
+    def for_people(self) -> bool:
+        """Whether the answer is to be read: figures in four digits, some of the columns, under headings."""
+        return self.format in ("table", "md")
 
     @cached_property
     def store(self) -> Store:
@@ -77,7 +83,7 @@ class Context:
         Args:
             answer: rows (mappings or records), or one mapping.
             columns: keys that a table shows, in this order, or a mapping from key to heading; CSV has them first.
-                JSON and CSV always carry every key.
+                JSON and CSV always carry every key, Markdown what a table has.
             title: a line above a table.
             empty: said on stderr instead of a table without rows.
         """
@@ -88,6 +94,8 @@ class Context:
             click.echo(output.as_json(answer))
         elif self.format == "csv":
             click.echo(output.as_csv(answer, columns))
+        elif answer and self.format == "md":
+            click.echo(output.as_markdown(answer, columns, title))
         elif answer:
             click.echo(output.as_table(answer, columns, title))
         else:
@@ -116,7 +124,7 @@ class _Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         record.message = f"xtlray: {level}{record.getMessage()}"
-        return record.message + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        return scrub(record.message + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""))
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -130,7 +138,7 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None
 
 
 def _common_options() -> list[click.Option]:
-    formats = click.Choice(["table", "csv", "json"])
+    formats = click.Choice(["table", "csv", "json", "md"])
     return [
         click.Option(
             ["--store"],

@@ -49,7 +49,7 @@ def show(ctx: Context, name: str) -> None:
     from xtlray.data.listing import details, fetchable
 
     found = details(ctx.store, name)
-    ctx.emit(found if ctx.format != "table" else _readable(found))
+    ctx.emit(_readable(found) if ctx.for_people else found)
     if found["rows_read"] is None and fetchable(name):
         ctx.progress(f"not in the store yet: xtlray data fetch {name}")
 

@@ -16,6 +16,7 @@ import click
 import xtlray
 from xtlray.cli.common import Context, Group
 from xtlray.errors import RequestError, XtlrayError
+from xtlray.scrub import scrub
 
 # name → (module:attribute, what it does)
 COMMANDS = {
@@ -26,6 +27,7 @@ COMMANDS = {
     "leaderboard": ("xtlray.cli.leaderboard:leaderboard", "Which method won on which target, by how much."),
     "models": ("xtlray.cli.models:models", "Published models: list, show, verify."),
     "predict": ("xtlray.cli.predict:predict", "Predict a property for formulas of your own."),
+    "store": ("xtlray.cli.store:store", "The store: check whether it can be relied on, gc."),
     "doctor": ("xtlray.cli.doctor:doctor", "What works here, and how to mend what does not."),
 }
 
@@ -77,9 +79,10 @@ def _explain(error: BaseException, context: Context) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if context.verbose and not isinstance(error, (RequestError, click.ClickException, click.Abort)):
-        traceback.print_exception(error)  # of failed work and of our own faults; a wrong request has none
+        # Of failed work and of our own faults; a wrong request has none.
+        click.echo(scrub("".join(traceback.format_exception(error))), err=True, nl=False)
     if isinstance(error, XtlrayError):
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {scrub(str(error))}", err=True)
         return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
@@ -92,7 +95,7 @@ def _explain(error: BaseException, context: Context) -> int:
         return 130
     hint = "" if context.verbose else "; run with -v for the traceback"
     first = (str(error).strip() or "no message").splitlines()[0]
-    click.echo(f"internal error: {type(error).__name__}: {first}{hint}", err=True)
+    click.echo(f"internal error: {type(error).__name__}: {scrub(first)}{hint}", err=True)
     return 1
 
 

@@ -218,7 +218,7 @@ def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
     tables = {
         name: value
         for name, value in figures.items()
-        if ctx.format == "table" and isinstance(value, list) and value and isinstance(value[0], dict)
+        if ctx.for_people and isinstance(value, list) and value and isinstance(value[0], dict)
     }
     ctx.emit({name: value for name, value in figures.items() if name not in tables}, title="Measured")
     for name, rows in tables.items():

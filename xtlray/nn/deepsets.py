@@ -16,10 +16,11 @@ import math
 from collections.abc import Collection, Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from xtlray.nn.outputs import fresh_rows, keep_rows
+from xtlray.nn.limits import MOST_LAYERS, MOST_WIDTH
+from xtlray.nn.outputs import fresh_rows, keep_rows, linear_shapes
 
 _WAVES = 8  # sines and cosines that resolve a fraction to 1/16
 _SMALLEST = 1e-4  # fractions below count as this in the logarithm
@@ -29,9 +30,9 @@ class DeepSetsSettings(BaseModel):
     """Settings of a DeepSets net."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    width: PositiveInt = Field(192, description="units of an element's state")
-    blocks: PositiveInt = Field(4, description="residual blocks")
-    inner: PositiveInt = Field(384, description="hidden units of a block, and of the read-out")
+    width: int = Field(192, ge=1, le=MOST_WIDTH, description="units of an element's state")
+    blocks: int = Field(4, ge=1, le=MOST_LAYERS, description="residual blocks")
+    inner: int = Field(384, ge=1, le=MOST_WIDTH, description="hidden units of a block, and of the read-out")
 
 
 class Block(nn.Module):
@@ -74,6 +75,23 @@ class DeepSets(nn.Module):
         # Total energies and volumes are nearly sums over the elements; the rest is then all that the blocks must learn.
         self.linear = nn.Linear(inputs, outputs, bias=False)
         nn.init.zeros_(self.linear.weight)
+
+    @staticmethod
+    def shapes(settings: DeepSetsSettings, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor of such a net, which is not built for it."""
+        width, inner = settings.width, settings.inner
+        norm = {"weight": (width,), "bias": (width,)}
+        found: dict[str, tuple[int, ...]] = {"embedding": (inputs, width)}
+        found |= linear_shapes("fraction", 2 + 2 * _WAVES, width)
+        for k in range(settings.blocks):
+            found |= {f"blocks.{k}.norm.{name}": shape for name, shape in norm.items()}
+            found |= linear_shapes(f"blocks.{k}.own", width, inner)
+            found |= linear_shapes(f"blocks.{k}.mean", width, inner, bias=False)
+            found |= linear_shapes(f"blocks.{k}.out", inner, width)
+        found |= {f"norm.{name}": shape for name, shape in norm.items()}
+        found |= linear_shapes("read", width, inner)
+        found |= linear_shapes("output", inner, outputs)
+        return found | linear_shapes("linear", inputs, outputs, bias=False)
 
     @property
     def n_hidden(self) -> int:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from xtlray.nn.outputs import fresh_rows, keep_rows
+from xtlray.nn.limits import MOST_LAYERS, MOST_WIDTH
+from xtlray.nn.outputs import fresh_rows, keep_rows, linear_shapes
 
 PUBLISHED = (1024,) * 4 + (512,) * 3 + (256,) * 3 + (128,) * 3 + (64,) * 2 + (32,)
 
@@ -24,7 +26,9 @@ class ElemNetSettings(BaseModel):
     """Settings of an ElemNet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    hidden: tuple[PositiveInt, ...] = Field(PUBLISHED, min_length=1, description="units of each hidden layer")
+    hidden: tuple[Annotated[int, Field(ge=1, le=MOST_WIDTH)], ...] = Field(
+        PUBLISHED, min_length=1, max_length=MOST_LAYERS, description="units of each hidden layer"
+    )
 
 
 class ElemNet(nn.Module):
@@ -48,6 +52,14 @@ class ElemNet(nn.Module):
                 nn.init.zeros_(parameter)
         nn.init.xavier_normal_(self.output.weight)
         nn.init.zeros_(self.output.bias)
+
+    @staticmethod
+    def shapes(settings: ElemNetSettings, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor of such a net, which is not built for it."""
+        found: dict[str, tuple[int, ...]] = {}
+        for layer, (a, b) in enumerate(pairwise((inputs, *settings.hidden))):
+            found |= linear_shapes(f"hidden.{layer}", a, b)
+        return found | linear_shapes("output", settings.hidden[-1], outputs)
 
     @property
     def n_hidden(self) -> int:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from xtlray.chem.fractions import ELEMNET_ELEMENTS
 from xtlray.nn.features import Features
-from xtlray.nn.heads import pack_head
 from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.tensors import (
     pack_tensors,
@@ -178,6 +177,8 @@ class HeadMember(LiveMember):
         return {"kind": "head", "bounds": self.bounds, "scaler": scaler, **_describe(self.features)}
 
     def head_file(self) -> bytes | None:
+        from xtlray.nn.heads import pack_head  # here: scikit-learn takes longer than torch, and a net has no use for it
+
         return pack_head(self.estimator) if self.packed is None else self.packed
 
     @property

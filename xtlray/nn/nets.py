@@ -23,6 +23,11 @@ from xtlray.nn.elemnet import ElemNet, ElemNetSettings
 class Net(Protocol):
     """What every net offers beside being an `nn.Module`."""
 
+    @staticmethod
+    def shapes(settings: Any, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor of a net with such settings, without building it."""
+        ...
+
     @property
     def n_hidden(self) -> int:
         """Number of hidden layers."""
@@ -85,6 +90,19 @@ def resolve_net(spec: str | dict[str, Any]) -> dict[str, Any]:
     return {"name": name, **settings.model_dump(mode="json")}
 
 
+def net_shapes(spec: str | dict[str, Any], inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of the net that `build_net` would make: cheap, however large the net is.
+
+    (torch's meta device, made for this, takes seconds to import.)
+
+    Raises:
+        RequestError: as for `resolve_net`.
+    """
+    settings, net_type = _settings(spec)
+    shapes: dict[str, tuple[int, ...]] = net_type.shapes(settings, inputs, outputs)
+    return shapes
+
+
 def build_net(spec: str | dict[str, Any], inputs: int, outputs: int, seed: int) -> Any:
     """A freshly initialised net; the same seed gives the same weights whatever the global generator's state.
 
@@ -94,12 +112,16 @@ def build_net(spec: str | dict[str, Any], inputs: int, outputs: int, seed: int) 
         outputs: P, the number of properties.
         seed: of the initial weights.
     """
-    full = resolve_net(spec)
-    settings_type, net_type = NETS[full["name"]]
-    settings = settings_type.model_validate({k: v for k, v in full.items() if k != "name"})
+    settings, net_type = _settings(spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return net_type(settings, inputs, outputs)
+
+
+def _settings(spec: str | dict[str, Any]) -> tuple[BaseModel, Any]:
+    full = resolve_net(spec)
+    settings_type, net_type = NETS[full["name"]]
+    return settings_type.model_validate({k: v for k, v in full.items() if k != "name"}), net_type
 
 
 def count_weights(net: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""The output layer of a net, reduced to some of its properties or begun anew."""
+"""Layers by themselves: the output layer of a net, reduced to some properties or begun anew; the shapes of a layer."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def fresh_rows(linear: nn.Linear, outputs: int) -> None:
     if linear.bias is not None:
         linear.bias = nn.Parameter(linear.bias.new_zeros(outputs))
     linear.out_features = outputs
+
+
+def linear_shapes(name: str, inputs: int, outputs: int, bias: bool = True) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of a fully connected layer of that name."""
+    return {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})

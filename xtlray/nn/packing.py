@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from xtlray.errors import RequestError, StoreError
+from xtlray.errors import StoreError
+from xtlray.nn.checks import WEIGHTS, check_members, no_scales
 from xtlray.nn.features import Block, Features, check_blocks
-from xtlray.nn.heads import unpack_head
+from xtlray.nn.limits import MOST_WIDTH
 from xtlray.nn.members import ConstantMember, FeatureNetMember, HeadMember, LiveMember, NetMember
 from xtlray.nn.nets import build_net
 from xtlray.nn.scaler import TargetScaler
 from xtlray.nn.tensors import (
+    by_prefix,
+    check_finite,
     load_weights,
     pack_tensors,
     smallest,
@@ -25,8 +28,7 @@ from xtlray.nn.tensors import (
     with_prefix,
 )
 from xtlray.records import Member
-
-WEIGHTS = "weights.safetensors"
+from xtlray.strict import in_short
 
 
 def pack_members(members: Sequence[LiveMember]) -> tuple[list[Member], dict[str, bytes]]:
@@ -73,17 +75,20 @@ def join_packed(packed: Sequence[tuple[Member, Mapping[str, bytes]]]) -> tuple[l
 
 
 def unpack_members(records: Sequence[Member], files: Mapping[str, bytes], inputs: int, where: str) -> list[LiveMember]:
-    """The members again. `inputs` is F. Raises `StoreError` where files are missing, damaged or do not fit."""
+    """The members again. `inputs` is F.
+
+    What the records say is compared with the headers of the files first: no tensor is made of what does not fit, and
+    no net larger than its file is built.
+
+    Raises:
+        StoreError: files are missing, damaged or do not fit.
+    """
+    check_members(records, files, inputs, where)
     tensors = unpack_tensors(files[WEIGHTS], f"{where}/{WEIGHTS}") if WEIGHTS in files else {}
-    owned = tuple(f"{record.prefix}." for record in records if record.prefix)
-    strange = sorted(name for name in tensors if not name.startswith(owned))
-    if strange:
-        raise StoreError(
-            "A weights file holds tensors of no member", got=f"{where}/{WEIGHTS}: {', '.join(strange[:5])}"
-        )
-    tensors = {name: widened(value) for name, value in tensors.items()}
+    check_finite(tensors, f"{where}/{WEIGHTS}")
+    owned = by_prefix({name: widened(value) for name, value in tensors.items()})
     sources = _Sources(files, inputs, where)
-    return [_unpack(record, tensors, files, sources, inputs, where) for record in records]
+    return [_unpack(record, owned.get(record.prefix or "", {}), files, sources, inputs, where) for record in records]
 
 
 class _Sources:
@@ -92,47 +97,51 @@ class _Sources:
     def __init__(self, files: Mapping[str, bytes], inputs: int, where: str) -> None:
         self.files, self.inputs, self.where = files, inputs, where
         self.known: dict[str, NetMember] = {}
+        self.nets: dict[str, NetMember] = {}
 
     def get(self, described: Mapping[str, Any]) -> NetMember:
         """The source of that description. Raises `StoreError` where its file is missing or does not fit."""
-        name = str(described.get("file"))
-        if name not in self.files:
-            raise StoreError("A member of a model lacks a source of its features", got=f"{self.where}: {name}")
+        name = str(described["file"])
         key = json.dumps(described, sort_keys=True)  # equal weights may be described in two ways
         if key not in self.known:
-            tensors = unpack_tensors(self.files[name], f"{self.where}/{name}")
-            net, scaler = described.get("net"), described.get("scaler")
-            self.known[key] = _net(net, scaler, tensors, self.inputs, self.where)
+            self.known[key] = self._read(name, described)
         return self.known[key]
+
+    def _read(self, name: str, described: Mapping[str, Any]) -> NetMember:
+        spec, scaler = described["net"], described["scaler"]
+        if name in self.nets:  # in other units: another scaler on the very same net, which need not be there twice
+            target = _scaler(scaler, self.where)
+            return NetMember(spec, self.nets[name].net, target, fractions=self.inputs)
+        tensors = unpack_tensors(self.files[name], f"{self.where}/{name}")
+        check_finite(tensors, f"{self.where}/{name}")
+        self.nets[name] = _net(spec, scaler, tensors, self.inputs, self.where)
+        return self.nets[name]
 
 
 def _unpack(
     record: Member,
-    tensors: Mapping[str, torch.Tensor],
+    own: Mapping[str, torch.Tensor],
     files: Mapping[str, bytes],
     shared: _Sources,
     inputs: int,
     where: str,
 ) -> LiveMember:
     if record.kind == "constant":
-        if record.value is None:
-            raise StoreError("A member of a model lacks its value", got=f"{where}: a constant without one")
+        assert record.value is not None, "checked before"
         return ConstantMember(record.value)
-    own = under_prefix(record.prefix, tensors) if record.prefix else {}
-    weights = f"{where}/{WEIGHTS}"
     if record.kind == "net":
         return _net(record.net, record.scaler, own, inputs, where)
     features = _features(record, own, shared, inputs, where)
     if record.kind == "feature-net":
         columns = under_prefix("columns", own)
-        width = features.width
-        if set(columns) != {"center", "spread"} or any(value.shape != (width,) for value in columns.values()):
-            raise StoreError("A net on features lacks the scales of its columns", got=weights)
         center, spread = (columns[name].numpy().astype(np.float32) for name in ("center", "spread"))
+        if len(center) != features.width or not (spread > 0).all():
+            raise no_scales(f"{where}/{WEIGHTS}: of {len(center)} columns, and it reads {features.width}")
         body = _net(record.net, record.scaler, under_prefix("net", own), len(center), where)
         return FeatureNetMember(features, body.spec, body.net, body.scaler, center, spread)
-    if record.head is None or record.head not in files:
-        raise StoreError("A member of a model lacks its head", got=f"{where}: {record.head}")
+    assert record.head is not None, "checked before"
+    from xtlray.nn.heads import unpack_head  # here: scikit-learn takes longer than torch, and a net has no use for it
+
     packed = files[record.head]
     head = unpack_head(packed, f"{where}/{record.head}")
     if head.n_features_in_ != features.width:
@@ -146,7 +155,7 @@ def _scaler(value: Mapping[str, Sequence[float]], where: str) -> TargetScaler:
     try:
         return TargetScaler.from_json(value)
     except (KeyError, ValueError, TypeError) as error:
-        raise StoreError("A member of a model has no scaler of ours", got=f"{where}: {error}") from error
+        raise StoreError("A member of a model has no scaler of ours", got=in_short(f"{where}: {error}")) from error
 
 
 def _net(
@@ -156,13 +165,10 @@ def _net(
     inputs: int,
     where: str,
 ) -> NetMember:
-    if spec is None or scaler is None:
-        raise StoreError("A member of a model lacks its net", got=f"{where}: a net without description or scaler")
-    try:
-        target = TargetScaler.from_json(scaler)
-        net = build_net(spec, inputs, len(target.mean), seed=0)
-    except (RequestError, KeyError, ValueError, TypeError) as error:  # what a card says is not what a user asked for
-        raise StoreError("A member of a model describes no net of ours", got=f"{where}: {error}") from error
+    assert spec is not None, "checked before"
+    assert scaler is not None, "checked before"
+    target = _scaler(scaler, where)
+    net = build_net(spec, inputs, len(target.mean), seed=0)
     load_weights(net, tensors, f"{where}/{WEIGHTS}")
     return NetMember(spec, net.eval(), target, fractions=inputs)
 
@@ -184,6 +190,9 @@ def _features(record: Member, own: Mapping[str, torch.Tensor], shared: _Sources,
         ]
         blocks = [Block(block.kind, block.layer, block.source) for block in record.blocks]
     wrong = check_blocks(blocks, [source.net.n_hidden for source in sources])
+    features = Features(tuple(blocks), tuple(sources), inputs)
+    if not wrong and features.width > MOST_WIDTH:
+        wrong = f"{features.width} columns, and at most {MOST_WIDTH} may be"
     if wrong:
         raise StoreError("A member of a model reads what there is not", got=f"{where}: {wrong}")
-    return Features(tuple(blocks), tuple(sources), inputs)
+    return features

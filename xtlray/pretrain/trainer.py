@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -101,15 +102,15 @@ def run_training(
     done = found.state.epoch if found else 0
     if done:
         log.info("going on after epoch %d of %d", done, settings.epochs)
-    with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as folder:
-        _fit(_trainer(worker, scale, folder))
+    with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as files:
+        _fit(_trainer(worker, scale, files))
     last = whole_checkpoint(store, run)
     if last is None or last.state.epoch < settings.epochs:
         raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
     return last
 
 
-def _trainer(worker: WorkerConfig, scale: Scale, folder: str) -> TorchTrainer:
+def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any]) -> TorchTrainer:
     return TorchTrainer(
         train_worker,
         train_loop_config={"worker": worker},
@@ -119,24 +120,24 @@ def _trainer(worker: WorkerConfig, scale: Scale, folder: str) -> TorchTrainer:
             resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
         ),
         torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
-        run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(MAX_FAILURES)),
+        run_config=RunConfig(name="train", **files, failure_config=FailureConfig(MAX_FAILURES)),
     )
 
 
 @contextmanager
-def _ray_files(store: Store, attempt: str) -> Iterator[str]:
+def _ray_files(store: Store, attempt: str) -> Iterator[dict[str, Any]]:
     """Where Ray Train keeps files of its own: written as it starts, for our reports carry no checkpoint; never read.
 
     It would not wait for a store that is out of reach, and make a folder that has vanished anew. So on one machine
     they lie in a folder there, which goes with the training. Several must all reach them: there it is the store.
     """
     if sum(bool(node["Alive"]) for node in ray.nodes()) > 1:
-        yield store.url_of(f"{attempt}/ray")
+        yield store.for_ray(f"{attempt}/ray")
         return
     scratch = provenance.scratch()
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="train-", dir=scratch, ignore_cleanup_errors=True) as folder:
-        yield folder
+        yield {"storage_path": folder}
 
 
 def _fit(trainer: TorchTrainer) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from xtlray.errors import RequestError
 from xtlray.names import check_model_name
 from xtlray.registry.model import read_files
-from xtlray.registry.versions import CARD, ModelRef, resolve
-from xtlray.store import Store
+from xtlray.registry.seal import CARD, SEAL, seal_of
+from xtlray.registry.versions import ModelRef, resolve
+from xtlray.store import Store, canonical_json
 
 MOST_BYTES = 10_000_000
 
@@ -46,7 +47,8 @@ def into_package(ref: ModelRef, name: str, package: Store) -> ModelRef:
     version = max(package.numbers(f"models/{full}"), default=0) + 1
     copied = card.model_copy(update={"name": full, "version": version, "copied_from": str(ref)})
     made = ModelRef(package, full, version)
-    package.publish(made.folder, files, CARD, copied.as_json())
+    content = copied.as_json()
+    package.publish(made.folder, {**files, SEAL: seal_of(canonical_json(content))}, CARD, content)
     return made
 
 

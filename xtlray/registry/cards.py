@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -16,10 +17,21 @@ from xtlray.data import shards
 from xtlray.data.dataset import Dataset
 from xtlray.data.joined import held_out_keys
 from xtlray.data.overlap import keys_tested_on
+from xtlray.nn.limits import MOST_CARD_BYTES
 from xtlray.records import INPUTS, DatasetCard, Member, ModelCard, PropertyCard, Split, SplitMetrics
+from xtlray.registry.parts import descriptors_of, with_answers
 from xtlray.runs import Run, now
+from xtlray.store import canonical_json
+from xtlray.strict import without_control
 
+log = logging.getLogger("xtlray.registry")
+FORMULAS = 5
+_LONGEST = 100  # characters of a formula
 WITHOUT = "without_test_compositions_of"  # in a step of a lineage: name → data hash of datasets
+USE = (
+    "To estimate {what} of a compound from its composition alone, such as to rank or to screen candidates before "
+    "calculations or experiments. Not for decisions that rest on one answer."
+)
 LIMITS = (
     "Sees the composition alone: polymorphs get one answer. Its errors hold for compositions like those it was "
     "trained on; elements that the training rows never held are warned about."
@@ -47,6 +59,7 @@ class Making:
         interval: how wide its answers' intervals are.
         folded: whether it was trained on training and validation rows, each member without one fold of them.
         exclude: datasets whose test compositions were left out of the training and validation rows.
+        files: of the model; without them its card has no sizes and no golden answers.
     """
 
     name: str
@@ -60,6 +73,7 @@ class Making:
     interval: dict[str, float] | None = None
     folded: bool = False
     exclude: Sequence[Dataset] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
@@ -77,7 +91,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
     first = properties[0]
 
     def make(version: int, files: dict[str, str]) -> ModelCard:
-        return ModelCard(
+        card = ModelCard(
             name=making.name,
             version=version,
             property=first.name,
@@ -88,6 +102,7 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             elements_encoded=list(making.encoder.elements),
             elements_seen=_most(properties, making.encoder),
             members=list(making.members),
+            descriptors=descriptors_of(making.members),
             method=making.method,
             source_model="+".join(names) or None,
             copied_from=None,
@@ -104,15 +119,57 @@ def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
             commit=provenance.commit(),
             versions=provenance.versions(),
             hardware=provenance.hardware(),
+            environment=provenance.machine(),
             created=now(),
             licence=_of_all({card.name: card.licence for card in cards}),
             citation=_of_all({card.name: card.citation for card in cards}),
+            intended_use=USE.format(what=" and ".join(_in_words(each) for each in properties)),
             limits=" ".join([LIMITS, *([FOLDED] if making.folded else []), *_warnings(cards)]),
             interval=making.interval,
             files=files,
+            sizes={name: len(data) for name, data in making.files.items()},
         )
+        # A label or a citation may come from anywhere; a card with a control character would not be read again.
+        card = ModelCard.model_validate(without_control(card.as_json()))
+        card = with_answers(card, making.files, *_examples(making)) if making.files or _alone(card) else card
+        return _short_enough(card)
 
     return make
+
+
+def _short_enough(card: ModelCard) -> ModelCard:
+    """Without its history, where that makes it longer than a card may be."""
+    if len(canonical_json(card.as_json())) <= MOST_CARD_BYTES:
+        return card
+    log.warning("the training history of %s is too long for its card: it is in its run's records only", card.name)
+    return card.model_copy(update={"history": []})
+
+
+def _alone(card: ModelCard) -> bool:
+    """Whether its members need no file."""
+    return all(member.kind == "constant" for member in card.members)
+
+
+def _in_words(answer: PropertyCard) -> str:
+    return f"{answer.label} ({answer.unit})" if answer.unit else answer.label
+
+
+def _examples(making: Making) -> tuple[list[str], list[float]]:
+    """Formulas for golden answers, and the spread of each property's targets.
+
+    The formulas are spread over the training rows of the first dataset; where the input can hold none of them, they
+    are elements.
+    """
+    spreads = [dataset.card.target.get("std", 0.0) for dataset, _ in making.scored]
+    for part, data, key in making.scored[0][0].parts("train"):
+        _, compositions = shards.read(data, part, key)
+        texts = shards.read_formulas(data, part, key)
+        able = np.flatnonzero(making.encoder.encodable(compositions)).tolist()
+        known = list(dict.fromkeys(texts[i] for i in able if len(texts[i]) <= _LONGEST))
+        if known:
+            places = np.linspace(0, len(known) - 1, min(FORMULAS, len(known))).round().astype(int)
+            return [known[i] for i in places], spreads
+    return list(making.encoder.elements[:FORMULAS]), spreads
 
 
 def elements_seen(

@@ -1,16 +1,18 @@
-"""Looking around in the library: rows for a listing, and the check that a model is what its card says."""
+"""Looking around in the library: rows for a listing, and a card with the history of its aliases."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from xtlray.errors import StoreError
-from xtlray.registry.model import load_model
-from xtlray.registry.versions import ModelRef, alias_history, aliases_of, complete_versions
+from xtlray.registry.aliases import alias_history, aliases_of, log_of, read_entry
+from xtlray.registry.versions import Contents, ModelRef, contents, read_card
 from xtlray.store import Store, builtin
 
+log = logging.getLogger("xtlray.registry")
+_AT_ONCE = 1000  # cards that are held in memory
 _COLUMNS = (
     "model", "aliases", "property", "properties", "unit", "method", "source", "members", "val_mae", "test_mae", "run",
     "created", "problem",
@@ -22,19 +24,29 @@ def list_models(store: Store) -> list[dict[str, Any]]:
 
     Unit and errors are of the first of a model's `properties`.
     """
-    refs = [ModelRef(home, name, version) for home in (store, builtin()) for name, version in complete_versions(home)]
-    return [_row(ref) for ref in refs]
+    return [row for home in (store, builtin()) for row in _rows(home)]
 
 
-def _row(ref: ModelRef) -> dict[str, Any]:
+def _rows(home: Store) -> Iterator[dict[str, Any]]:
+    """Of one listing, with cards and aliases fetched many at a time."""
+    found = contents(home)
+    aliases = _aliases(home, found)
+    for start in range(0, len(found.versions), _AT_ONCE):
+        refs = [ModelRef(home, name, version) for name, version in found.versions[start : start + _AT_ONCE]]
+        for ref, data in zip(refs, home.get_all([ref.card_key for ref in refs]), strict=True):
+            if data is not None:  # else it was deleted just now
+                yield _row(ref, data, aliases.get((ref.name, ref.version), []))
+
+
+def _row(ref: ModelRef, data: bytes, aliases: list[str]) -> dict[str, Any]:
     try:
-        card = ref.card()
+        card = read_card(data, ref.card_key)
     except StoreError as error:
-        return {**dict.fromkeys(_COLUMNS), "model": str(ref), "aliases": _aliases(ref), "problem": str(error)}
+        return {**dict.fromkeys(_COLUMNS), "model": str(ref), "aliases": aliases, "problem": str(error)}
     metrics = card.metrics
     values = (
         str(ref),
-        _aliases(ref),
+        aliases,
         card.property,
         [answer.name for answer in card.answers()],
         card.unit,
@@ -50,33 +62,20 @@ def _row(ref: ModelRef) -> dict[str, Any]:
     return dict(zip(_COLUMNS, values, strict=True))
 
 
-def _aliases(ref: ModelRef) -> list[str]:
-    folder = f"models/{ref.name}/aliases"
-    found = []
-    for alias in aliases_of(ref.store, ref.name):
-        entry = ref.store.newest(f"{folder}/{alias}")
-        if entry and entry[1]["version"] == ref.version:
-            found.append(alias)
-    return found
+def _aliases(home: Store, found: Contents) -> dict[tuple[str, int], list[str]]:
+    """The aliases that mean each version, sorted; one whose newest entry is damaged means none."""
+    logs = [(name, alias, n) for name, held in found.aliases.items() for alias, n in held.items()]
+    keys = [f"{log_of(name, alias)}/{n}.json" for name, alias, n in logs]
+    meaning: dict[tuple[str, int], list[str]] = {}
+    for (name, alias, _), key, data in zip(logs, keys, home.get_all(keys), strict=True):
+        try:
+            meaning.setdefault((name, read_entry(key, data).version), []).append(alias)
+        except StoreError as error:
+            log.warning("%s@%s is passed over: %s", name, alias, error)
+    return {version: sorted(words) for version, words in meaning.items()}
 
 
 def describe(ref: ModelRef) -> dict[str, Any]:
     """The card with the history of the model's aliases."""
     aliases = {name: alias_history(ref.store, ref.name, name) for name in aliases_of(ref.store, ref.name)}
     return {**ref.card().as_json(), "aliases": aliases}
-
-
-def verify(ref: ModelRef) -> dict[str, Any]:
-    """Hash every file again, rebuild the model, let it predict each element that it has seen, each property.
-
-    Raises:
-        StoreError: what is wrong, at the first fault.
-    """
-    model = load_model(ref)
-    seen = [element for element in model.card.elements_encoded if model.card.elements_seen.get(element)]
-    answers = [(name, row) for name in model.properties for row in model.predictions(seen, name)]
-    bad = [(name, row.formula) for name, row in answers if row.value is None or not np.isfinite(row.value)]
-    if bad:
-        formulas = ", ".join(formula for name, formula in bad[:5] if name == bad[0][0])
-        raise StoreError("The model does not answer with a number", got=f"{ref}: {formulas} ({bad[0][0]})")
-    return {"model": str(ref), "status": "ok", "files": len(model.card.files), "predictions_checked": len(answers)}

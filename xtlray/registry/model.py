@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from xtlray.chem.formula import parse
+from xtlray.chem.formula import Compositions, parse
 from xtlray.chem.fractions import ELEMNET_ELEMENTS, FractionEncoder
 from xtlray.data.inputs import InputEncoder
-from xtlray.errors import RequestError, StoreError, unknown
-from xtlray.nn.interval import Interval, spread, spread_between
-from xtlray.nn.members import Head, LiveMember, NetMember, answers_of
+from xtlray.errors import RequestError, StoreError
+from xtlray.nn.limits import MOST_MODEL_BYTES
+from xtlray.nn.members import Head, LiveMember, NetMember
 from xtlray.nn.packing import unpack_members
-from xtlray.records import ModelCard, PropertyCard
+from xtlray.nn.quick import quick_members
+from xtlray.records import ModelCard
+from xtlray.registry.answers import Answerer, Answers
+from xtlray.registry.checks import check_card, check_outputs
+from xtlray.registry.golden import warn_of_changes
+from xtlray.registry.properties import column_of
 from xtlray.registry.versions import ModelRef
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("xtlray.registry")
+_AT_ONCE = 8  # files
 
 
 @dataclass(frozen=True)
@@ -88,46 +92,39 @@ class Model:
         """
         import pandas as pd
 
-        rows = self.predictions([formulas] if isinstance(formulas, str) else list(formulas), property)
-        frame = pd.DataFrame([row.as_json() for row in rows], columns=[each.name for each in fields(Prediction)])
-        return frame.astype(dict.fromkeys(("value", "spread", "lower", "upper"), "float64"))
+        given = [formulas] if isinstance(formulas, str) else list(formulas)
+        found = self.answers(*parse(given), property)
+        columns = {
+            "formula": pd.Series([str(formula) for formula in given], dtype=object),
+            "value": found.value_B,
+            "unit": pd.Series([found.unit] * len(given), dtype=object),
+            "spread": found.spread_B,
+            "lower": found.lower_B,
+            "upper": found.upper_B,
+            "warning": pd.Series([row[-1] for row in found.rows()], dtype=object),
+        }
+        return pd.DataFrame(columns)
 
     def predictions(self, formulas: Sequence[Any], property: str | None = None) -> list[Prediction]:
         """The same as a list; anything that is not a text is a formula that cannot be answered."""
-        column = self._first if property is None else self._column(property)
-        answer = self.card.answers()[column]
-        compositions, reasons = parse(formulas)
-        missing = self.encoder.fractions.missing(compositions)
-        reasons = {**{i: self._cannot_hold(elements) for i, elements in missing.items()}, **reasons}
-        rows = [
-            Prediction(str(text), None, answer.unit, None, None, None, reasons.get(i))
-            for i, text in enumerate(formulas)
+        found = self.answers(*parse(formulas), property)
+        return [
+            Prediction(str(formula), value, found.unit, spread, lower, upper, warning)
+            for formula, (value, spread, lower, upper, warning) in zip(formulas, found.rows(), strict=True)
         ]
-        good = np.array([i for i in range(len(formulas)) if i not in reasons], dtype=np.int64)
-        if len(good):
-            each_KB = answers_of(self.members, self.encoder.encode(compositions.take(good)), column)
-            weight_K = self._weights
-            mean_B, spread_B = weight_K @ each_KB, spread(each_KB, weight_K)
-            half_B = self._half_widths(each_KB, weight_K)
-            for k, i in enumerate(good):
-                value, warning = float(mean_B[k]), _unseen(answer, compositions.elements(int(i)))
-                rows[i] = replace(rows[i], value=value, spread=float(spread_B[k]), warning=warning)
-                if half_B is not None:
-                    rows[i] = replace(rows[i], lower=value - float(half_B[k]), upper=value + float(half_B[k]))
-        return rows
 
-    @property
-    def _weights(self) -> NDArray[np.float64]:
-        """Of the members, adding up to one."""
-        weights = [member.weight for member in self.card.members]
-        weight_K = np.array([1.0 if weight is None else weight for weight in weights])
-        return weight_K / weight_K.sum()
+    def answers(self, compositions: Compositions, reasons: Mapping[int, str], property: str | None = None) -> Answers:
+        """The same as columns, without an object per row; `compositions` and `reasons` are what `parse` returns."""
+        column = self._first if property is None else self._column(property)
+        return Answerer(self._ready, self.encoder, self.card, column).answer(compositions, reasons)
 
-    def _half_widths(self, each_KB: NDArray[np.float64], weight_K: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        if self.card.interval is None:
-            return None
-        groups = [member.group or 0 for member in self.card.members]
-        return Interval.from_json(self.card.interval).half_width(spread_between(each_KB, weight_K, groups))
+    @cached_property
+    def _ready(self) -> list[LiveMember]:
+        return quick_members(self.members)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what was made ready here: it cannot travel, and is made again where it is wanted.
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @cached_property
     def _first(self) -> int:
@@ -139,18 +136,7 @@ class Model:
 
     def _column(self, wanted: str) -> int:
         """The place of a property among the outputs. Raises `RequestError`."""
-        names = self.properties
-        if wanted in names:
-            return names.index(wanted)
-        found = [name for name in names if name.rsplit("/", 1)[-1] == wanted]
-        if len(found) > 1:
-            raise RequestError("The property could mean several", got=repr(wanted), allowed=", ".join(found))
-        if not found:
-            raise unknown(f"property of {self.ref}", wanted, names)
-        return names.index(found[0])
-
-    def _cannot_hold(self, elements: Sequence[str]) -> str:
-        return f"the model's input cannot hold {', '.join(elements)}"
+        return column_of(str(self.ref), self.properties, wanted)
 
     @property
     def net(self) -> NetMember:
@@ -181,52 +167,59 @@ def source_net(model: Model) -> NetMember:
     return model.net
 
 
-def _unseen(answer: PropertyCard, elements: Iterable[str]) -> str | None:
-    unseen = [symbol for symbol in elements if not answer.elements_seen.get(symbol)]
-    return f"no training row held {', '.join(unseen)}" if unseen else None
-
-
 def read_files(ref: ModelRef, card: ModelCard) -> dict[str, bytes]:
-    """The files of a model, each checked against the SHA-256 in its card. Raises `StoreError` naming the first bad."""
-    files = {}
-    for name, expected in card.files.items():
-        data = ref.store.get(f"{ref.folder}/{name}")
-        found = hashlib.sha256(data).hexdigest()
-        if found != expected:
-            raise StoreError(
-                "A file of a model is not the one that was published",
-                got=f"{ref.folder}/{name}: SHA-256 {found[:12]}…",
-                allowed=f"{expected[:12]}…",
-                fix="restore the file, or use another version",
-            )
-        files[name] = data
-    return files
+    """The files of a model, each checked against size and SHA-256 in its card.
+
+    Of a file no more is read than its card, or the limit for a whole model, allows.
+
+    Raises:
+        StoreError: the card names files that no model can have; a file is missing or is not the one of the card.
+    """
+    check_card(card, str(ref))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # an object store answers slowly
+        found = pool.map(lambda name: _read_file(ref, card, name), card.files)
+        return dict(zip(card.files, found, strict=True))
+
+
+def _read_file(ref: ModelRef, card: ModelCard, name: str) -> bytes:
+    key, size = f"{ref.folder}/{name}", card.sizes.get(name)
+    there = ref.store.size(key)
+    if there > MOST_MODEL_BYTES or (size is not None and there != size):
+        raise _altered(key, f"{there:,} bytes", f"{size or MOST_MODEL_BYTES:,}")
+    data = ref.store.get(key)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != card.files[name]:
+        raise _altered(key, f"SHA-256 {digest[:12]}…", f"{card.files[name][:12]}…")
+    return data
+
+
+def _altered(key: str, found: str, expected: str) -> StoreError:
+    return StoreError(
+        "A file of a model is not the one that was published",
+        got=f"{key}: {found}",
+        allowed=expected,
+        fix="restore the file, or use another version",
+    )
 
 
 def load_model(ref: ModelRef) -> Model:
-    """Load a model. Raises `StoreError` where a file is missing, altered or does not fit its card."""
-    card = ref.card()
+    """Load a model. The first time in a process, under other library versions than those that it was published with,
+    its golden answers are asked for again, and a warning says where they have changed (`golden.py`).
+
+    Raises:
+        StoreError: a file is missing, altered or does not fit the card, or the card is not one of a model.
+    """
+    model = open_model(ref)
+    warn_of_changes(model)
+    return model
+
+
+def open_model(ref: ModelRef, card: ModelCard | None = None) -> Model:
+    """`load_model` without a look at its golden answers; `card` is the model's, where it was read already."""
+    card = card or ref.card()
+    files = read_files(ref, card)
     attributes = any(member.attributes for member in card.members)
     encoder = InputEncoder(FractionEncoder(tuple(card.elements_encoded)), attributes)
-    members = unpack_members(card.members, read_files(ref, card), len(card.elements_encoded), str(ref))
-    for member in members:
-        if card.properties and member.outputs != len(card.properties):
-            raise StoreError(
-                "A member of a model answers for other properties than its card names",
-                got=f"{ref}: {member.outputs} outputs and {len(card.properties)} properties",
-            )
-    _check_mean(ref, card)
+    members = unpack_members(card.members, files, len(card.elements_encoded), str(ref))
+    check_outputs(card, members, str(ref))
     return Model(ref, card, members, encoder)
-
-
-def _check_mean(ref: ModelRef, card: ModelCard) -> None:
-    """Whether a mean over the members, and its interval, can be formed. Raises `StoreError`."""
-    weights = [member.weight for member in card.members]
-    given = [weight for weight in weights if weight is not None]
-    if given and (len(given) < len(weights) or min(given) <= 0):
-        raise StoreError("The weights of a model's members make no mean", got=f"{ref}: {weights}")
-    if card.interval is not None:
-        try:
-            Interval.from_json(card.interval)
-        except (KeyError, ValueError) as error:
-            raise StoreError("A model's card has no interval of ours", got=f"{ref}: {error}") from error

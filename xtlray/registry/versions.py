@@ -1,26 +1,32 @@
-"""Names, versions and aliases of models.
+"""Names and versions of models: what is there, and what a name means.
 
-`models/<name>/aliases/.versions/<n>.json` takes a number, for good: it lies outside of the version, so that a number
-is never given again, whatever is deleted. The version counts once its `card.json` is there, which is written last and
-never changed. An alias is a log whose highest entry
-holds; `latest` is computed: the highest complete version.
+A version `models/<name>/<n>/` counts once its `card.json` is there, which is written last and never changed (see
+`publishing.py`). `models/<name>/aliases/.deleted/<n>.json` says who deleted one. `latest` is computed: the highest
+complete version; other aliases are logs (`aliases.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
-from xtlray.errors import MissingKeyError, RequestError, StoreError, unknown
-from xtlray.names import check_model_name, parse_model
+from xtlray.errors import MissingKeyError, RequestError, StoreError, StoreGoneError, unknown
+from xtlray.names import parse_model
+from xtlray.nn.limits import MOST_CARD_BYTES
 from xtlray.records import ModelCard
-from xtlray.runs import now
+from xtlray.registry.aliases import LATEST, aliases_of, newest_entry
+from xtlray.registry.seal import CARD, read_card_bytes
 from xtlray.store import Store, builtin
+from xtlray.strict import in_short, read_json
 
-CARD = "card.json"
-_LOOK_BACK = 32
+log = logging.getLogger("xtlray.registry")
+_SHOWN, _NEAREST = 20, 5  # versions, in a message
+_AT_ONCE = 16  # looks into the store
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,77 @@ class ModelRef:
     def folder(self) -> str:
         return f"models/{self.name}/{self.version}"
 
+    @property
+    def card_key(self) -> str:
+        return f"{self.folder}/{CARD}"
+
+    def exists(self) -> bool:
+        """Whether it is complete."""
+        return self.store.exists(self.card_key)
+
     def card(self) -> ModelCard:
-        key = f"{self.folder}/{CARD}"
-        return ModelCard.read(self.store.get_json(key), key)
+        """Raises `StoreError` where it is missing, damaged, or not the one that was published."""
+        return self.read_card()[0]
+
+    def read_card(self) -> tuple[ModelCard, bytes, bool]:
+        """The card, its bytes, and whether it is sealed (`seal.py`). Raises as `card` does."""
+        data, sealed = read_card_bytes(self.store, self.folder)
+        card = read_card(data, self.card_key)
+        if (card.name, card.version) != (self.name, self.version):
+            found = in_short(f"{card.name}@{card.version}")
+            raise StoreError("A model's card speaks of another model", got=f"{self.card_key}: {found}")
+        return card, data, sealed
 
     def card_hash(self) -> str:
         """SHA-256 of the card, which holds those of all files: it names the model's content."""
-        return hashlib.sha256(self.store.get(f"{self.folder}/{CARD}")).hexdigest()
+        return hashlib.sha256(self.store.get(self.card_key)).hexdigest()
+
+
+def read_card(data: bytes, where: str) -> ModelCard:
+    """A card of its bytes, which lie `where`. Raises `StoreError` where they are not those of a card."""
+    return ModelCard.read(read_json(data, where, MOST_CARD_BYTES, "A model's card"), where)
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What one listing of a store's models shows.
+
+    Attributes:
+        versions: the complete versions, as name and number, sorted.
+        aliases: of each name, each alias and the number of its newest entry.
+    """
+
+    versions: list[tuple[str, int]] = field(default_factory=list)
+    aliases: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+
+
+def contents(store: Store) -> Contents:
+    """All complete versions and aliases in one store."""
+    found = Contents()
+    for key in store.list("models"):
+        match key.split("/")[1:]:
+            case [*name, version, file] if file == CARD and version.isdecimal() and name:
+                found.versions.append(("/".join(name), int(version)))
+            case [*name, "aliases", alias, entry] if name and not alias.startswith("."):
+                number = entry.removesuffix(".json")
+                if number.isdecimal():
+                    held = found.aliases["/".join(name)]
+                    held[alias] = max(held.get(alias, 0), int(number))
+    found.versions.sort()
+    return found
+
+
+def complete_versions(store: Store) -> list[tuple[str, int]]:
+    """All complete versions in one store, as name and version."""
+    return contents(store).versions
+
+
+def model_names(store: Store) -> list[str]:
+    """Names of all models with at least one complete version, those of the package too."""
+    return sorted({name for home in (store, builtin()) for name, _ in complete_versions(home)})
 
 
 def store_of(store: Store, name: str) -> Store:
@@ -55,7 +125,14 @@ def store_of(store: Store, name: str) -> Store:
 def versions_of(store: Store, name: str) -> list[int]:
     """The complete versions of a model, ascending."""
     home = store_of(store, name)
-    return [n for n in home.numbers(f"models/{name}") if home.exists(f"models/{name}/{n}/{CARD}")]
+    refs = [ModelRef(home, name, n) for n in home.numbers(f"models/{name}")]
+    if len(refs) < 2:
+        return [ref.version for ref in refs if ref.exists()]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(refs))) as pool:
+        return [ref.version for ref, there in zip(refs, pool.map(ModelRef.exists, refs), strict=True) if there]
+
+
+# --- what a name means -----------------------------------------------------------------------------------------------
 
 
 def resolve(store: Store, text: str, announce: Callable[[str], None] = lambda text: None) -> ModelRef:
@@ -68,186 +145,84 @@ def resolve(store: Store, text: str, announce: Callable[[str], None] = lambda te
 
     Raises:
         RequestError: a malformed name; no such model, version or alias (with the nearest known).
+        StoreError: what the alias means cannot be read.
     """
     name, suffix = parse_model(text)
-    versions = versions_of(store, name)
-    if not versions:
-        raise unknown("model", name, model_names(store), fix="see `xtlray models list`")
     home = store_of(store, name)
-    if suffix is None or suffix == "latest":
-        ref = ModelRef(home, name, versions[-1])
-    elif suffix.isdecimal():
-        if int(suffix) not in versions:
-            raise RequestError(
-                f"The model {name} has no such version", got=f"@{suffix}", allowed=", ".join(map(str, versions))
-            )
+    if suffix is not None and suffix.isdecimal():
         ref = ModelRef(home, name, int(suffix))
+        if ref.exists():
+            return ref
+        raise _no_version(store, ref)
+    if suffix is None or suffix == LATEST:
+        newest = latest(home, name)
+        if newest is None:
+            raise _no_model(store, name)
     else:
-        entry = home.newest(f"models/{name}/aliases/{suffix}")
+        entry = newest_entry(home, name, suffix)
         if entry is None:
-            known = ["latest", *aliases_of(store, name)]
+            if latest(home, name) is None:
+                raise _no_model(store, name)
+            known = [LATEST, *aliases_of(home, name)]
             raise unknown(f"alias of {name}", suffix, known, fix=f"see `xtlray models show {name}`")
-        ref = ModelRef(home, name, int(entry[1]["version"]))
-        if ref.version not in versions:
-            raise RequestError(
-                f"The alias {text} means a version that is not there any more",
-                got=f"@{ref.version}",
-                allowed=", ".join(map(str, versions)),
-                fix=f"name one, such as {name}@{versions[-1]}",
-            )
-    if suffix is None or not suffix.isdecimal():
-        announce(f"{text} is {ref}")
-    return ref
+        newest = ModelRef(home, name, entry[1].version)
+        if not newest.exists():
+            raise _no_version(store, newest, text)
+    announce(f"{text} is {newest}")
+    return newest
 
 
-def model_names(store: Store) -> list[str]:
-    """Names of all models with at least one complete version, those of the package too."""
-    return sorted({name for home in (store, builtin()) for name, _ in complete_versions(home)})
+def latest(home: Store, name: str) -> ModelRef | None:
+    """The highest complete version in the store where it lies; None where there is none."""
+    refs = (ModelRef(home, name, n) for n in reversed(home.numbers(f"models/{name}")))
+    return next((ref for ref in refs if ref.exists()), None)
 
 
-def complete_versions(store: Store) -> list[tuple[str, int]]:
-    """All complete versions in one store, as name and version."""
-    found = []
-    for key in store.list("models"):
-        parts = key.split("/")
-        if parts[-1] == CARD and parts[-2].isdecimal():
-            found.append(("/".join(parts[1:-2]), int(parts[-2])))
-    return sorted(found)
+def _no_model(store: Store, name: str) -> RequestError:
+    return unknown("model", name, _names_by_index(store) or model_names(store), fix="see `xtlray models list`")
 
 
-def publish(
-    store: Store,
-    run: str,
-    name: str,
-    result: str | None,
-    files: Mapping[str, bytes],
-    card: Callable[[int, dict[str, str]], ModelCard],
-) -> ModelRef:
-    """Publish a model of a run, once: a run that is resumed fills the version that it had begun.
+def _names_by_index(store: Store) -> list[str]:
+    """What `model_names` finds, without a look at the whole store; nothing where the index is missing or damaged."""
+    from xtlray.registry.index import newest
+    from xtlray.registry.reading import all_rows  # imports pyarrow
 
-    Args:
-        store: the library.
-        run: id of the run.
-        name: of the model.
-        result: which of the run's results it is, for the leaderboard.
-        files: its files.
-        card: makes the card from the version and each file's SHA-256.
-    """
-    check_model_name(name)
-    if name.startswith("builtin/"):
-        raise RequestError("Names under builtin/ belong to the package", got=name, fix="choose another name")
-    decision = _decision(run, name)
-    hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
-    if not store.exists(decision):
-        version = _place(store, run, name, files)
-        content = card(version, hashes).as_json()
-        # Of two drivers of one run, whose weights may differ in the last digit, the first to get here decides. What
-        # it wrote is complete but for the card, and the card is in the decision: anyone can finish the work.
-        store.create_json(decision, {"name": name, "version": version, "result": result, "card": content})
-    decided = store.get_json(decision)
-    ref = ModelRef(store, name, int(decided["version"]))
-    if not store.exists(f"{ref.folder}/{CARD}"):
-        _refill(ref, decided["card"]["files"], files, hashes)
-        store.create_json(f"{ref.folder}/{CARD}", decided["card"])
-    return ref
-
-
-def _refill(ref: ModelRef, wanted: Mapping[str, str], files: Mapping[str, bytes], hashes: Mapping[str, str]) -> None:
-    """Put back what was deleted of a version since it was decided on, so that no card stands without its files."""
-    for file in sorted(wanted):
-        if ref.store.exists(f"{ref.folder}/{file}"):
-            continue
-        if hashes.get(file) != wanted[file]:
-            raise StoreError(
-                "A file of a version was deleted, and what was trained now differs from it",
-                got=f"{ref.folder}/{file}",
-                fix="start the job anew with --again; it is published as another version",
-            )
-        ref.store.put_once(f"{ref.folder}/{file}", files[file])
-
-
-def published(store: Store, run: str, name: str) -> ModelRef | None:
-    """The complete version of that name that a run has published, if it has."""
     try:
-        ref = ModelRef(store, name, int(store.get_json(_decision(run, name))["version"]))
+        return sorted({*all_rows(store)["name"].to_pylist()}) if newest(store) else []
+    except StoreGoneError:
+        raise
+    except StoreError as error:
+        log.warning("%s", error)
+        return []
+
+
+def _no_version(store: Store, ref: ModelRef, alias: str | None = None) -> RequestError:
+    """That a version is not there, with those that are; of one that was deleted, who did it."""
+    versions = versions_of(store, ref.name)
+    if not versions:
+        return _no_model(store, ref.name)
+    deleted = deletion(ref)
+    got = f"@{ref.version}" + (f", deleted {deleted.get('when')} by {deleted.get('who')}" if deleted else "")
+    what = f"The model {ref.name} has no such version" + " any more" * bool(deleted)
+    if alias is not None:
+        what = f"The alias {alias} means a version that is not there any more"
+    fix = f"name one, such as {ref.name}@{versions[-1]}" if alias or deleted else None
+    allowed = ", ".join(map(str, versions))
+    if len(versions) > _SHOWN:
+        near = sorted(sorted(versions, key=lambda version: abs(version - ref.version))[:_NEAREST])
+        allowed = f"{len(versions)} versions up to {versions[-1]}; nearest are {', '.join(map(str, near))}"
+    return RequestError(what, got=got, allowed=allowed, fix=fix)
+
+
+def deletion(ref: ModelRef) -> dict[str, Any] | None:
+    """`who` deleted a version, `when` and the `card` that it had; None for one that nobody has deleted."""
+    try:
+        found = ref.store.get_json(deletion_key(ref.name, ref.version))
     except MissingKeyError:
         return None
-    return ref if store.exists(f"{ref.folder}/{CARD}") else None
+    return found if isinstance(found, dict) else {}
 
 
-def _decision(run: str, name: str) -> str:
-    return f"runs/{run}/published/{name}.json"
-
-
-def _place(store: Store, run: str, name: str, files: Mapping[str, bytes]) -> int:
-    """Write the files where no others lie; returns the version, one that the run had begun where they fit in."""
-    begun = _claimed(store, run, name)
-    while True:
-        version = begun.pop() if begun else _claim(store, run, name)
-        if all(store.put_once(f"models/{name}/{version}/{file}", files[file]) for file in sorted(files)):
-            return version
-
-
-def _claim(store: Store, run: str, name: str) -> int:
-    """A number that was never given: above all that were claimed, and above all that lie there."""
-    highest = max(store.numbers(f"models/{name}"), default=0)
-    return store.claim(_claims(name), "{n}.json", {"run": run}, above=highest)
-
-
-def _claims(name: str) -> str:
-    return f"models/{name}/aliases/.versions"  # no alias begins with a dot
-
-
-def _claimed(store: Store, run: str, name: str) -> list[int]:
-    """The numbers among the newest that attempts of the run took, but did not publish, ascending."""
-    newest = store.numbers(_claims(name))[-_LOOK_BACK:]  # whoever was cut off longer ago leaves a gap
-    ours = [n for n in newest if store.get_json(f"{_claims(name)}/{n}.json").get("run") == run]
-    return [n for n in ours if not store.exists(f"models/{name}/{n}/{CARD}")]
-
-
-def aliases_of(store: Store, name: str) -> list[str]:
-    """The aliases that a model has or had, `latest` not among them."""
-    found = store_of(store, name).children(f"models/{name}/aliases")
-    return [alias for alias in found if not alias.startswith(".")]
-
-
-def alias_history(store: Store, name: str, alias: str) -> list[dict[str, Any]]:
-    """The entries of an alias' log, oldest first."""
-    folder = f"models/{name}/aliases/{alias}"
-    return [store.get_json(f"{folder}/{n}.json") for n in store_of(store, name).numbers(folder)]
-
-
-def move_best(store: Store, ref: ModelRef, val_mae: float, split_id: str, protocol: str) -> bool:
-    """Let `best` mean `ref` if its validation error is lower than the present best's; returns whether it moved.
-
-    Errors are comparable only on the same validation rows by the same protocol; under new ones it moves, and the
-    log says why.
-    """
-    folder = f"models/{ref.name}/aliases/best"
-    while True:
-        before = store.newest(folder)
-        reason = "first"
-        if before is not None:
-            entry = before[1]
-            same = (entry["split_id"], entry["protocol"]) == (split_id, protocol)
-            if same and val_mae >= entry["val_mae"]:
-                return False
-            # A run that is resumed asks again: what has been best once does not come back over what followed it.
-            if any(old["version"] == ref.version for old in alias_history(store, ref.name, "best")):
-                return False
-            reason = (
-                f"validation MAE {val_mae:.6g} is below {entry['val_mae']:.6g} of version {entry['version']}"
-                if same
-                else "another split or protocol: errors cannot be compared with the version before"
-            )
-        value = {
-            "version": ref.version,
-            "val_mae": val_mae,
-            "split_id": split_id,
-            "protocol": protocol,
-            "reason": reason,
-            "when": now(),
-        }
-        # Exactly the next number: whoever was faster has changed what we must compare with.
-        if store.create_json(f"{folder}/{before[0] + 1 if before else 1}.json", value):
-            return True
+def deletion_key(name: str, version: int) -> str:
+    """Where it is noted that a version was deleted."""
+    return f"models/{name}/aliases/.deleted/{version}.json"  # no alias begins with a dot

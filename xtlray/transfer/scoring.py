@@ -180,7 +180,7 @@ def _scored_before(store: Store, key: str, mixture: Mixture | None) -> ResultRec
 def _chosen(arm: Arm, mixture: Mixture | None) -> dict[str, Any]:
     """What a result says of its members; of an arm without one, that it failed."""
     if mixture is None:
-        nothing = {"seeds": 0, "rows_val": 0, "val_mae": None, "config": {}, "trials": []}
+        nothing: dict[str, Any] = {"seeds": 0, "rows_val": 0, "val_mae": None, "config": {}, "trials": []}
         return {**nothing, "source": arm.source, "status": "failed", "input": _input([])}
     chosen = mixture.records
     carried = sorted({name for part, _, _ in mixture.parts for name in part.sources})

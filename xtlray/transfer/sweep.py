@@ -16,6 +16,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 
 from xtlray.errors import RequestError, StoreError
@@ -217,6 +218,7 @@ def _tune(
     """Run the trials; returns the errors of those that Tune gave up, by trial id."""
     cpus, gpus = share
     _check_share(cpus, gpus, ray.cluster_resources())
+    _keep_keys_at_home()
     needed = {spec.arm.target for spec in todo}
     actor = tune.with_parameters(
         TrialActor,
@@ -241,7 +243,7 @@ def _tune(
         ),
         run_config=tune.RunConfig(
             name=stage,
-            storage_path=store.url_of(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
+            **store.for_ray(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they would be empty
             callbacks=[_Watch(store, sweep, on_record)],
@@ -252,6 +254,15 @@ def _tune(
     with _interrupts():
         done = tuner.fit()
     return {result.config["trial"]: _last_line(result.error) for result in done if result.error and result.config}
+
+
+def _keep_keys_at_home() -> None:
+    """Tune hands the driver's keys of S3 on to its processes, in an environment that Ray logs and its dashboard shows.
+
+    They have no need of them: a process has the environment of the Ray that it belongs to.
+    """
+    handed_on = class_cache.ENV_VARS_TO_PROPAGATE
+    handed_on.difference_update([name for name in handed_on if name.startswith("AWS_")])
 
 
 def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None:

@@ -17,6 +17,7 @@ from xtlray.nn.members import NetMember
 from xtlray.nn.packing import pack_members
 from xtlray.nn.tensors import pack_tensors
 from xtlray.records import OUT_OF_FOLD, TrialRecord
+from xtlray.scrub import scrub
 from xtlray.store import Store
 from xtlray.training.metrics import mae, rmse
 from xtlray.transfer.budget import first_rung, rows_of_first_rung
@@ -68,7 +69,7 @@ def run_trial(store: Store, sweep: Sweep, spec: TrialSpec, pool: Pool, sources: 
         raise  # the store's trouble, not the trial's: it leaves no record, and the run can be given again
     except Exception as error:
         log.warning("trial %s failed: %s", spec.id, error)
-        outcome = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        outcome = {"status": "failed", "error": scrub(f"{type(error).__name__}: {error}")}
     return leave_record(store, sweep, spec, pool, {**outcome, "seconds": time.perf_counter() - started})
 
 
