@@ -56,7 +56,7 @@ def test_what_has_not_is_refused_with_its_reason(data: bytes, reason: str) -> No
     start = time.perf_counter()
     with pytest.raises(StoreError, match=f"The card is not the JSON that it should be.*here: .*{reason}") as caught:
         read_json(data, "here", 1_000_000, "The card")
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 10  # a second on a quiet machine; minutes where the work grows with the square
     assert str(caught.value).isprintable()
 
 
@@ -69,7 +69,7 @@ def test_a_million_keys_of_one_name_are_refused_at_once() -> None:
     start = time.perf_counter()
     with pytest.raises(StoreError, match="'k99999' is there twice"):
         read_json(f'{{{many}, "k99999": 2}}'.encode(), "here", 10**7)
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 10  # a second on a quiet machine; minutes where the work grows with the square
 
 
 def test_a_strangers_text_in_a_message() -> None:

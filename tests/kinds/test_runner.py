@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests import tiny
 from tests.leaderboard.runs import fill, names_of, rows_of
 from xtlray.errors import RequestError, StoreGoneError, UnknownNameError, WorkError
 from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Kind, Outcome, Resolved
-from xtlray.kinds.runner import override, read_job, resolve_job, run_job
+from xtlray.kinds.runner import override, resolve_job, run_job
 from xtlray.leaderboard.rows import RESULTS, TRIALS
 from xtlray.nn.members import ConstantMember
 from xtlray.runs import run_id
@@ -37,78 +35,6 @@ def resolved(store: Store, job: dict[str, Any], *changes: str) -> Resolved:
 def identifier(store: Store, job: dict[str, Any], *changes: str) -> str:
     found = resolved(store, job, *changes)
     return run_id(found.name, found.identity)
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("- a\n- b\n", "mapping of keys.*list"),
-        ("", "mapping of keys.*NoneType"),
-        ("kind: [", "not YAML"),
-        ("kind: !!python/object:os.system x", "not YAML"),
-    ],
-)
-def test_files_that_are_no_job(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "job.yaml"
-    path.write_text(text)
-    with pytest.raises(RequestError, match=message):
-        read_job(path)
-
-
-def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo_root: Path) -> None:
-    monkeypatch.chdir(repo_root)
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "binary.yaml"):
-        with pytest.raises(RequestError, match=r"cannot be read.*jobs/demo\.yaml"):
-            read_job(path)
-
-
-# --- --set -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "expected"),
-    [
-        ("pretrain.epochs=5", ("pretrain", "epochs"), 5),
-        ("transfer.targets=[a/b, c/d*]", ("transfer", "targets"), ["a/b", "c/d*"]),
-        ("transfer.seeds=3", ("transfer", "seeds"), 3),
-        ("pretrain.net={name: elemnet, hidden: [4]}", ("pretrain", "net"), {"name": "elemnet", "hidden": [4]}),
-        ("pretrain.net.hidden=[4]", ("pretrain", "net", "hidden"), [4]),
-        ("pretrain.workers=1-4", ("pretrain", "workers"), "1-4"),
-        ("name=a=b", ("name",), "a=b"),
-        ("pretrain.model=", ("pretrain", "model"), None),
-        ("new.section.key=1", ("new", "section", "key"), 1),
-    ],
-)
-def test_set_takes_yaml(text: str, path: tuple[str, ...], expected: Any) -> None:
-    value: Any = override(PIPELINE, [text])
-    for key in path:
-        value = value[key]
-    assert value == expected
-
-
-def test_set_leaves_the_job_as_it_was() -> None:
-    before = yaml.safe_dump(PIPELINE)
-    override(PIPELINE, ["pretrain.epochs=5", "pretrain.net.hidden=[1]", "transfer.targets=[]"])
-    assert yaml.safe_dump(PIPELINE) == before
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("epochs", "KEY=VALUE"),
-        ("=5", "KEY=VALUE"),
-        ("pretrain..epochs=5", "KEY=VALUE"),
-        ("pretrain.epochs=[1", "not YAML"),
-        ("name.first=5", "name is not a section"),
-    ],
-)
-def test_malformed_settings(text: str, message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        override(PIPELINE, [text])
 
 
 # --- resolving -------------------------------------------------------------------------------------------------------
@@ -384,12 +310,6 @@ def test_what_a_complete_run_has_found_is_in_the_tables(store: Store, kind: dict
         assert names_of(store, TRIALS) == [(name, f"t{n}") for n in range(3)]
         store.delete(store.list("leaderboard"))
     assert kind["calls"] == 1
-
-
-def test_tables_that_cannot_be_written_do_not_stop_a_run(store: Store, kind: dict[str, Any]) -> None:
-    fill(store, run_id("told", {"kind": "told", "name": "told", "answer": 1}))
-    store.create("leaderboard", b"a file where the folder should be")
-    assert run(store)["status"] == "done"
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -189,7 +189,9 @@ def test_a_folder_where_nothing_can_be_written(store: Store, caplog: pytest.LogC
     board = read_board(store)
     keep_up(store, board)
     assert len(board.results) == 4
-    assert "tables are not up to date" in caplog.text
+    assert caplog.text.count("tables are not up to date") == 1
+    fold_run(store, RUNS[0])
+    assert caplog.text.count("tables are not up to date") == 2
 
 
 @pytest.mark.parametrize("outcome", [{}, {"attempt": 7, "seconds": 1.0}, {"attempt": 1}, [], "done"])
