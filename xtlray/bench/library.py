@@ -168,7 +168,7 @@ def _publications(place: Place, few: Library, many: Library, settings: LibrarySe
     place.say(f"{settings.publications} publications into each")
     seconds: dict[int, list[float]] = {few.models: [], many.models: []}
     for n in range(settings.publications):
-        for library in (few, many):
+        for library in (few, many) if n % 2 else (many, few):
             made = ModelCard.model_validate(card(library.models + n, settings.epochs))
             weights = np.random.default_rng(n).bytes(WEIGHTS)
             with _timed() as took:
