@@ -83,12 +83,14 @@ def verify_all(refs: Sequence[ModelRef], at_once: int = AT_ONCE) -> list[dict[st
         StoreGoneError: the store is out of reach.
     """
     rows: dict[int, dict[str, Any]] = {}
+    bad = 0
     with ThreadPoolExecutor(at_once) as pool:
         places = {pool.submit(_row, ref): place for place, ref in enumerate(refs)}
         try:
             for done, future in enumerate(as_completed(places), start=1):
                 row = rows[places[future]] = future.result()
-                _say(done, len(refs), row, sum(each["status"] == "bad" for each in rows.values()))
+                bad += row["status"] == "bad"
+                _say(done, len(refs), row, bad)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
