@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,8 @@ def test_the_job_file_is_one_of_its() -> None:
     assert PredictingSettings.parse(job, str(JOB)).rows == 1_000_000
 
 
-@pytest.mark.ray
-def test_all_figures(local_ray: Any, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_figures(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Ray of its own starts for it, as with the command that is measured."""
     words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     code = main(["run", str(JOB), *words, "--store", store.url, "--json"])
     said = capsys.readouterr()

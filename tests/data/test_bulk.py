@@ -299,15 +299,19 @@ def test_a_part_of_other_predictions_is_refused(inputs: Path, tmp_path: Path) ->
             run([inputs], tmp_path / "out")
 
 
-def test_an_input_that_changes_meanwhile(inputs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [True, False])
+def test_an_input_that_changes_meanwhile(inputs: Path, tmp_path: Path, before: bool) -> None:
     class Changing(Serial):
         def make(self, *arguments: Any) -> Any:
+            if before:
+                _another_content(inputs)
             yield from super().make(*arguments)
             _another_content(inputs)
 
     with pytest.raises(WorkError, match=r"changed while it was read.*a\.csv"):
         run([inputs], tmp_path / "out", Changing())
     assert not (tmp_path / "out" / "_manifest.json").exists()
+    assert bool(list((tmp_path / "out").glob("*.parquet"))) is not before
 
 
 def test_an_object_that_is_gone_is_no_damaged_file(s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,14 @@ def test_what_may_be_several(folder: Path, text: str, expected: bool) -> None:
     assert several(text) is expected
 
 
+@pytest.mark.parametrize("name", ["a\nb.csv", "a\x1b[31m.csv", os.fsdecode(b"a\xff.csv")])
+def test_names_that_cannot_be_shown(folder: Path, name: str) -> None:
+    (folder / name).write_text("formula\n")
+    with pytest.raises(RequestError, match="cannot be shown") as caught:
+        find_inputs(["*.csv"], OUT)
+    assert str(caught.value).isprintable()
+
+
 def test_a_file_is_known_again_and_a_changed_one_is_not(folder: Path) -> None:
     (file,) = find_inputs(["b.csv"], OUT)
     assert file.again() == file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -27,28 +28,36 @@ def formula(file: int, row: int) -> str:
     return "Xx2O" if row % BAD == 3 else f"Li{row + 1}Fe{file + 1}O2"
 
 
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
+def fill(inputs: Store) -> None:
     """Many small files, each a part: so that there is always one being written."""
-    folder = tmp_path / "in"
-    folder.mkdir()
     for file in range(FILES):
         texts = [formula(file, row) for row in range(ROWS)]
         table = pa.table({"formula": texts, "file": [file] * ROWS, "row": list(range(ROWS))})
-        pq.write_table(table, folder / f"{file:03d}.parquet")
-    return folder
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        inputs.create(f"{file:03d}.parquet", buffer.getvalue())
 
 
-def parts(output: Path) -> dict[str, int]:
+def parts(output: Store) -> dict[str, Any]:
     """When each part was written, by name."""
-    return {path.name: path.stat().st_mtime_ns for path in output.glob("*.parquet")} if output.is_dir() else {}
+    return {item.key: item.modified for item in output.listing("") if item.key.endswith(".parquet")}
 
 
-def test_killed_anywhere_and_given_again(start: Start, store: Store, inputs: Path, tmp_path: Path) -> None:
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Store]:
+    """Where the input lies, and where the output goes."""
+    if request.param == "folder":
+        return Store.open(str(tmp_path / "in")), Store.open(str(tmp_path / "out"))
+    s3: Store = request.getfixturevalue("s3_store")
+    return Store.open(f"{s3.url}/in"), Store.open(f"{s3.url}/out")
+
+
+def test_killed_anywhere_and_given_again(start: Start, store: Store, place: tuple[Store, Store]) -> None:
+    inputs, output = place
+    fill(inputs)
     data = tiny.dataset(store)
     move_best(store, tiny.model(store, data=data), 0.5, "s", "p")
-    output = tmp_path / "out"
-    command = ("predict", "user/gap@best", "--input", str(inputs), "--output", f"{output}/")
+    command = ("predict", "user/gap@best", "--input", f"{inputs.url}/*.parquet", "--output", f"{output.url}/")
 
     def until(count: int) -> Program:
         program = start(*command)
@@ -72,7 +81,7 @@ def test_killed_anywhere_and_given_again(start: Start, store: Store, inputs: Pat
     now = parts(output)
     assert {name: now[name] for name in second} == second
     assert {name: now[name] for name in first} == first
-    found = pa.concat_tables([pq.read_table(output / name) for name in sorted(now)])
+    found = pa.concat_tables([pq.read_table(io.BytesIO(output.get(name))) for name in sorted(now)])
     assert found["file"].to_pylist() == [file for file in range(FILES) for _ in range(ROWS)]
     assert found["row"].to_pylist() == list(range(ROWS)) * FILES
     texts = [formula(file, row) for file in range(FILES) for row in range(ROWS)]

@@ -13,7 +13,7 @@ from tests import tiny
 from xtlray.chem.formula import parse
 from xtlray.nn.members import ConstantMember
 from xtlray.records import Member
-from xtlray.registry.answers import Answers
+from xtlray.registry.answers import Answers, _round_number
 from xtlray.registry.at_scale import ModelAt, parse_column
 from xtlray.registry.model import Model, load_model
 from xtlray.store import Store
@@ -72,12 +72,34 @@ def test_an_answer_does_not_hang_on_the_others(model: Model) -> None:
         assert one.value == (None if other.value is None else pytest.approx(other.value, rel=1e-6))
 
 
-def test_rows_in_blocks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = model.answers(*parse(FORMULAS))
-    monkeypatch.setattr("xtlray.registry.answers._ROWS_AT_ONCE", 7)
-    blocks = model.answers(*parse(FORMULAS))
-    np.testing.assert_allclose(blocks.value_B, whole.value_B, rtol=1e-6)
-    assert np.array_equal(blocks.warning_B, whole.warning_B)
+def test_many_rows_are_answered_as_few_are(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In blocks of rows alike, filled up to a round number: so that a net meets few shapes."""
+    model = with_interval(model)
+    few = model.answers(*parse(FORMULAS))
+    shapes = []
+
+    class Noting(ConstantMember):
+        def predict_all(self, x_BF: np.ndarray) -> np.ndarray:
+            counts = set((x_BF > 0).sum(axis=1).tolist())
+            assert len(counts) == 1
+            shapes.append((len(x_BF), *counts))
+            return super().predict_all(x_BF)
+
+    monkeypatch.setattr("xtlray.registry.answers._FEW", 5)
+    monkeypatch.setattr("xtlray.registry.answers._ROWS_AT_ONCE", 50)
+    many = replace(model, members=[*model.members[:2], Noting(4.0)]).answers(*parse(FORMULAS))
+    for name in ("value_B", "spread_B", "lower_B", "upper_B"):
+        np.testing.assert_allclose(getattr(many, name), getattr(few, name), rtol=1e-6)
+    assert list(many.rows())[len(ODD) - 2][-1] == list(few.rows())[len(ODD) - 2][-1]
+    assert {rows for rows, _ in shapes} <= {1, 2, 4, 8, 16, 32, 64}
+    assert sum(rows for rows, _ in shapes) >= int(few.answered_B.sum())
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"), [(1, 1), (2, 2), (3, 4), (200, 256), (256, 256), (257, 512), (2048, 2048), (2049, 2304)]
+)
+def test_round_numbers(rows: int, expected: int) -> None:
+    assert _round_number(rows) == expected
 
 
 def test_warnings_by_hand(model: Model) -> None:

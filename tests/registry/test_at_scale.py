@@ -134,7 +134,7 @@ def test_nothing_is_begun_for_a_wrong_request(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         predict(library, source or table, tmp_path / "out", model)
-    assert not (tmp_path / "out" / "_plan.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_objects_in_and_objects_out(library: Store, table: str, s3: Store, tmp_path: Path) -> None:

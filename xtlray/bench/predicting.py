@@ -1,13 +1,16 @@
 """How fast a model answers for many formulas: reading them, the net, and the whole command, from files to files.
 
 Reading and the net are of one core, beside what they were without the ways of this project (pymatgen for every formula;
-torch's own product of matrices), by turns in one run. The whole is of all cores, from the call to the manifest, Ray's
-start and that of its processes included.
+torch's own product of matrices), by turns in one run. The whole is the command by itself on all cores, with its own
+start, Ray's and that of Ray's processes.
 """
 
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
@@ -20,10 +23,11 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field, PositiveInt
 
-from xtlray import pipeline, provenance
+from xtlray import provenance
 from xtlray.bench.bench import SCRATCH, Bench, Place, clear
 from xtlray.chem.formula import Compositions, parse_by_pymatgen
 from xtlray.data.dataset import Dataset, open_dataset
+from xtlray.errors import WorkError
 from xtlray.nn.members import LiveMember, answers_of
 from xtlray.nn.quick import quick_members
 from xtlray.records import SPLITS
@@ -106,12 +110,21 @@ def _answer(members: Sequence[LiveMember], x_BX: np.ndarray) -> np.ndarray:
 
 
 def _whole(place: Place, model: str, inputs: str, output: str, rows: int) -> dict[str, float]:
-    """Seconds of all of it, files in and files out."""
+    """Seconds of the whole command, files in and files out."""
+    words = ["predict", model, "--input", inputs, "--output", f"{output}/"]
     began = time.perf_counter()
-    made = pipeline.predict(place.store, model, None, [inputs], output, place.session)
+    done = subprocess.run(
+        [sys.executable, "-m", "xtlray.cli.main", "--json", "--store", place.store.url, *words],
+        capture_output=True,
+        text=True,
+    )
     seconds = time.perf_counter() - began
-    assert made.rows == rows, "every row has its answer"
-    return {"whole_s": seconds, "whole_rows_per_s": rows / seconds, "unanswered": made.unanswered}
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise WorkError("Predicting failed", got=last, fix=f"xtlray {' '.join(words)}")
+    made = json.loads(done.stdout)
+    assert made["rows"] == rows, "every row has its answer"
+    return {"whole_s": seconds, "whole_rows_per_s": rows / seconds, "unanswered": made["unanswered"]}
 
 
 def _write(place: Place, formulas: pa.Array) -> str:

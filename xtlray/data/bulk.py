@@ -141,7 +141,7 @@ def predict_all(job: Job, plan: Plan, crew: Callable[[], AbstractContextManager[
             else:
                 parts[answer.part] = answer
                 tell.more(answer.rows)
-    _refuse_changes(job.files)
+    refuse_changes(job.files)
     return _finish(job, plan, [parts[name] for name in sorted(parts)], refused)
 
 
@@ -202,7 +202,7 @@ def _sweep(output: Store, made: Manifest) -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse_changes(files: Sequence[InputFile]) -> None:
+def refuse_changes(files: Sequence[InputFile]) -> None:
     """Raises `WorkError` where a file is another one than when the folder was begun."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         now = list(pool.map(InputFile.again, files))
@@ -275,6 +275,7 @@ class Worker:
         if self._open is None or self._open[0] != file:
             if self._open is not None:
                 self._open[1].close()
+            refuse_changes([self._job.files[file]])
             self._open = (file, reader_of(self._job.files[file]))
         return self._open[1]
 

@@ -129,7 +129,10 @@ def find_inputs(texts: Sequence[str], output: str) -> list[InputFile]:
             raise RequestError(
                 "The input lies in the folder of the output", got=text, fix="choose another folder for --output"
             )
-        found.update((file.url, file) for file in kept)
+        for file in kept:
+            if not file.url.isprintable():
+                raise RequestError("The name of an input file cannot be shown", got=ascii(file.url), fix="rename it")
+            found[file.url] = file
     return list(found.values())
 
 

@@ -23,6 +23,7 @@ from xtlray.strict import in_short
 
 Array = NDArray[np.float64]
 _ROWS_AT_ONCE = 65536  # bounds the memory of inputs, however many rows there are
+_FEW = 512  # rows that are answered in one go, whatever they hold
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,9 @@ class Answerer:
         about = self.card.answers()[self.column]
         value_B, spread_B, half_B = (np.full(len(compositions), np.nan) for _ in range(3))
         able_B = self.encoder.fractions.encodable(compositions)
-        good = np.flatnonzero(able_B)
-        # Together with rows of as many elements: kernels are made for a shape, and a net may compute on elements.
-        good = good[np.argsort(compositions.counts[good], kind="stable")]
-        for start in range(0, len(good), _ROWS_AT_ONCE):
-            rows_G = good[start : start + _ROWS_AT_ONCE]
-            each_KG = self._each(self.encoder.encode(compositions.take(rows_G)))
+        work = self._each if len(compositions) <= _FEW else self._padded
+        for rows_G in _alike(compositions.counts, np.flatnonzero(able_B)):
+            each_KG = work(self.encoder.encode(compositions.take(rows_G)))
             value_B[rows_G], spread_B[rows_G] = self._weights @ each_KG, spread(each_KG, self._weights)
             if self._interval is not None:
                 apart_G = spread_between(each_KG, self._weights, [member.group or 0 for member in self.card.members])
@@ -128,6 +126,12 @@ class Answerer:
         except ValueError as error:  # scikit-learn's word for infinite columns, and for infinite answers
             where = f"{self.card.name}@{self.card.version}"
             raise StoreError("A member of a model cannot answer", got=f"{where}: {in_short(str(error))}") from error
+
+    def _padded(self, x_GX: NDArray[np.float32]) -> Array:
+        """The same, worked out for one of a few numbers of rows."""
+        rows = len(x_GX)
+        more = _round_number(rows) - rows
+        return self._each(np.pad(x_GX, ((0, more), (0, 0)), mode="edge") if more else x_GX)[:, :rows]
 
     @cached_property
     def _interval(self) -> Interval | None:
@@ -155,6 +159,27 @@ class Answerer:
         for row, text in reasons.items():
             code_B[row] = codes.setdefault(text, len(codes))
         return code_B, tuple(codes)
+
+
+def _alike(count_B: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Rows in blocks; where there are many, those of as many elements together.
+
+    oneDNN keeps code for every shape that it has met, a megabyte each, and makes that of a new one in the time of some
+    hundred rows. A net may compute on elements: then it is their number that has to be one of a few.
+    """
+    if len(count_B) <= _FEW:
+        groups = [rows] if len(rows) else []
+    else:
+        rows = rows[np.argsort(count_B[rows], kind="stable")]
+        groups = np.split(rows, np.flatnonzero(np.diff(count_B[rows])) + 1) if len(rows) else []
+    for group in groups:
+        for start in range(0, len(group), _ROWS_AT_ONCE):
+            yield group[start : start + _ROWS_AT_ONCE]
+
+
+def _round_number(rows: int) -> int:
+    """The next of a few numbers: powers of two, then multiples of 256."""
+    return 1 << (rows - 1).bit_length() if rows < 256 else -(-rows // 256) * 256
 
 
 def _or_none(each_B: Array, there_B: NDArray[np.bool_]) -> list[float | None]:

@@ -21,7 +21,7 @@ from xtlray.data.sources import find_inputs
 from xtlray.registry.properties import column_of
 from xtlray.registry.versions import ModelRef, resolve
 from xtlray.store import Store
-from xtlray.urls import absolute
+from xtlray.urls import absolute, path_of
 
 log = logging.getLogger("xtlray.predict")
 
@@ -48,14 +48,16 @@ def predict_folder(
         RequestError: no such model, property or input; the output holds something else.
         WorkError: the model or a store failed, or an input file changed meanwhile.
     """
-    files = find_inputs(inputs, absolute(output))
-    folder = Store.open(output)
-    ref = _version(store, model, read_plan(folder))
+    url = absolute(output)
+    files = find_inputs(inputs, url)
+    new = url.startswith("file://") and not path_of(url).is_dir()
+    ref = _version(store, model, None if new else read_plan(Store.open(url)))
     names = [answer.name for answer in ref.card().answers()]
     if wanted is None and len(names) > 1:
         log.warning("%s answers for %s; name another property for %s", ref, names[0], ", ".join(names[1:]))
     name = names[0 if wanted is None else column_of(str(ref), names, wanted)]
     plan = Plan(asked=model, model=str(ref), card_hash=ref.card_hash(), property=name, files=planned(files))
+    folder = Store.open(url)  # makes it: only now, when nothing is wrong with what was asked for
     claim(folder, plan)
     return predict_all(Job(tuple(files), folder, plan.identity(), ModelAt(ref, name)), plan, crew)
 
