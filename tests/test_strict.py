@@ -53,10 +53,10 @@ def test_what_has_one_meaning_is_read(value: Any) -> None:
     ],
 )
 def test_what_has_not_is_refused_with_its_reason(data: bytes, reason: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(StoreError, match=f"The card is not the JSON that it should be.*here: .*{reason}") as caught:
         read_json(data, "here", 1_000_000, "The card")
-    assert time.perf_counter() - start < 10  # a second on a quiet machine; minutes where the work grows with the square
+    assert time.process_time() - start < 1
     assert str(caught.value).isprintable()
 
 
@@ -66,10 +66,10 @@ def test_how_deep_is_deep_enough() -> None:
 
 def test_a_million_keys_of_one_name_are_refused_at_once() -> None:
     many = ", ".join(f'"k{k}": 1' for k in range(100_000))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(StoreError, match="'k99999' is there twice"):
         read_json(f'{{{many}, "k99999": 2}}'.encode(), "here", 10**7)
-    assert time.perf_counter() - start < 10  # a second on a quiet machine; minutes where the work grows with the square
+    assert time.process_time() - start < 1
 
 
 def test_a_strangers_text_in_a_message() -> None:
