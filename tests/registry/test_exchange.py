@@ -201,6 +201,21 @@ def test_what_was_deleted_can_be_pushed_again_under_another_number(folder: Path,
         delete(other, f"jarvis/klu@{turn}")
 
 
+def test_what_is_deleted_as_soon_as_it_is_there_was_pushed(
+    folder: Path, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_once = exchange.publish_once
+
+    def deleted(store: Store, *what: Any) -> ModelRef:
+        made = publish_once(store, *what)
+        delete(store, str(made))
+        return made
+
+    monkeypatch.setattr(exchange, "publish_once", deleted)
+    pushed = push(other, folder)
+    assert (str(pushed.ref), pushed.new, complete_versions(other)) == ("jarvis/klu@1", True, [])
+
+
 def test_where_the_copy_there_is_damaged_nothing_is_said_to_be_done(folder: Path, other: Store) -> None:
     key = push(other, folder).ref.card_key
     card = other.get(key)

@@ -206,6 +206,23 @@ def test_files_that_are_cleared_away_while_the_card_is_written_are_put_back(
     load_model(tiny.model(store, "jarvis/klu", "run-00000001", [tiny.net_member(1)], data))
 
 
+def test_a_version_that_is_deleted_while_another_driver_is_slow_stays_deleted(
+    store: Store, data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another driver of the run publishes what we had begun, and it is deleted, right before we write its card."""
+    create = Store.create
+
+    def slow(self: Store, key: str, content: bytes, **how: Any) -> bool:
+        if key.endswith("klu/1/card.json"):
+            monkeypatch.setattr(Store, "create", create)
+            delete(store, str(make(store, data)))
+        return create(self, key, content, **how)
+
+    monkeypatch.setattr(Store, "create", slow)
+    ref = make(store, data)
+    assert (str(ref), versions_of(store, "jarvis/klu"), store.list(ref.folder)) == ("jarvis/klu@1", [], [])
+
+
 @pytest.mark.parametrize("claim", [b"", b"[]", b'"run-00000001"', b"\xff"])
 def test_a_damaged_claim_is_nobodys(store: Store, data: Any, claim: bytes) -> None:
     store.create("models/jarvis/klu/aliases/.versions/1.json", claim)

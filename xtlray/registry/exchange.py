@@ -24,7 +24,7 @@ from xtlray.records import ModelCard
 from xtlray.registry.checks import check_card
 from xtlray.registry.publishing import Purpose, publish_once
 from xtlray.registry.seal import CARD, SEAL, seal_of
-from xtlray.registry.versions import ModelRef, read_card
+from xtlray.registry.versions import ModelRef, deletion, read_card
 from xtlray.store import Store, canonical_json
 
 _OF_ITS_PLACE = ("name", "version", "copied_from", "schema_version")  # in a card
@@ -268,7 +268,7 @@ def _publish(store: Store, name: str, card: ModelCard, files: Mapping[str, bytes
 
     purpose = Purpose(f"models/{name}/aliases/.copies/{content}", {"copy": content})
     made = publish_once(store, name, purpose, files, of_this_place)
-    if _find(store, name, content) is None:
+    if _find(store, name, content) is None and deletion(made) is None:  # one that is deleted by now was published
         raise StoreError(
             "The version that this model was published as before is damaged",
             got=str(made),

@@ -119,7 +119,16 @@ def publish_once(
             store.create(ref.card_key, sealed)
             # Again: what an attempt of long ago had begun may have been cleared away just then.
             _refill(ref, wanted, files, hashes, seal_of(sealed))
+        _keep_deleted(ref)
     return ref
+
+
+def _keep_deleted(ref: ModelRef) -> None:
+    """Whoever was slow may have written a card that another had published, and a third deleted: that is for good."""
+    from xtlray.registry.removal import remove  # imports this module
+
+    if ref.store.exists(deletion_key(ref.name, ref.version)):
+        remove(ref)
 
 
 def _refill(
