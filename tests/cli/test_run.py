@@ -188,6 +188,24 @@ def test_what_a_run_answers(xtlray: Callable[..., Said], file: Path, monkeypatch
     assert "predict user/gap@best" in err
 
 
+def test_learning_curves_are_shown_as_a_table(
+    xtlray: Callable[..., Said], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def point(method: str, rows: int, error: float) -> dict[str, Any]:
+        more = {"unit": "eV", "draws": 3, "rows_test": 9, "test_mae_spread": 0.1}
+        return {"target": "user/gap", "method": method, "source": None, "rows": rows, "test_mae": error, **more}
+
+    points = [point("base", 100, 3.5), point("base", 20, 4.5), point("sc-ml-ef", 20, 1.25)]
+    ended(monkeypatch, Finished("small-1", "done", 1, [], 1.0, [], {"points": points, "plot_file": "here/curve.svg"}))
+    code, out, err = xtlray("run", file)
+    lines = [" ".join(line.split()[:6]) for line in out.splitlines() if "user/gap" in line]
+    assert (code, lines) == (
+        0,
+        ["user/gap 20 sc-ml-ef 1.25 0.1 eV", "user/gap 20 base 4.5 0.1 eV", "user/gap 100 base 3.5 0.1 eV"],
+    )
+    assert "its picture: here/curve.svg" in err
+
+
 def test_a_run_without_some_of_its_models_exits_1(
     xtlray: Callable[..., Said], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

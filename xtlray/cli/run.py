@@ -200,6 +200,8 @@ def _show(ctx: Context, finished: Finished) -> None:
     results = rank(read_results(ctx.store, [finished.run]))
     if results:
         ctx.emit(board_rows(results), BOARD, title="Leaderboard of this run (errors in each target's unit)")
+    elif finished.extra.get("points"):
+        _show_curve(ctx, finished.extra["points"])
     elif "bench" in finished.extra:
         _show_bench(ctx, {**finished.extra["bench"], "bench_file": finished.extra["bench_file"]})
     minutes = finished.seconds / 60
@@ -207,10 +209,19 @@ def _show(ctx: Context, finished: Finished) -> None:
     ctx.progress(f"its files: {ctx.store.url_of('runs/' + finished.run)}")
     if results:
         ctx.progress(f"its report: {ctx.store.url_of(f'reports/{finished.run}/index.html')}")
+    if "plot_file" in finished.extra:
+        ctx.progress(f"its picture: {finished.extra['plot_file']}")
     if finished.models:
         ctx.progress("\nTo try next:")
         for line in _next_steps(ctx, finished.models):
             ctx.progress(f"  {line}")
+
+
+def _show_curve(ctx: Context, points: list[dict[str, Any]]) -> None:
+    """The points of learning curves: of each target, number of rows by number of rows, the best method first."""
+    order = sorted(points, key=lambda point: (point["target"], point["rows"], point["test_mae"]))
+    shown = ("target", "rows", "method", "source", "test_mae", "test_mae_spread", "unit", "draws", "rows_test")
+    ctx.emit([{name: point[name] for name in shown} for point in order], title="Test error against training rows")
 
 
 def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
