@@ -88,8 +88,16 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
     Args:
         store: where.
         older_than_hours: a folder in which anything is younger is left alone.
+
+    Raises:
+        RequestError: that is no number of hours.
     """
-    found = Found(_now(store) - timedelta(hours=older_than_hours))
+    try:
+        found = Found(_now(store) - timedelta(hours=older_than_hours))
+    except (ValueError, OverflowError) as error:
+        raise RequestError(
+            "An age is a number of hours", got=str(older_than_hours), allowed="0 or more, such as 24"
+        ) from error
     models = store.listing("models")
     runs = _by_run(store.listing("runs"))
     _models(store, models, runs, found)
