@@ -8,6 +8,7 @@ from typing import Any
 
 from xtlray.errors import StoreError
 from xtlray.registry.aliases import alias_history, aliases_of, log_of, read_entry
+from xtlray.registry.checks import check_card
 from xtlray.registry.versions import Contents, ModelRef, contents, read_card
 from xtlray.store import Store, builtin
 
@@ -76,6 +77,8 @@ def _aliases(home: Store, found: Contents) -> dict[tuple[str, int], list[str]]:
 
 
 def describe(ref: ModelRef) -> dict[str, Any]:
-    """The card with the history of the model's aliases."""
+    """The card with the history of the model's aliases. Raises `StoreError` where there can be no such model."""
+    card = ref.card()
+    check_card(card, str(ref))
     aliases = {name: alias_history(ref.store, ref.name, name) for name in aliases_of(ref.store, ref.name)}
-    return {**ref.card().as_json(), "aliases": aliases}
+    return {**card.as_json(), "aliases": aliases}
