@@ -123,6 +123,11 @@ def test_the_environment_of_a_model(xtlray: Xtlray, library: Store) -> None:
     assert "a computer" in out
     (line,) = (line.split() for line in out.splitlines() if line.split()[:1] == ["numpy"])
     assert (line[1], line[3]) == ("1.0", "no")
+    _, out, _ = xtlray("models", "environment", "user/gap@2", "--format", "md")
+    assert [part.splitlines()[0] for part in out.split("\n\n")] == [
+        "| name | value |",
+        "| library | made with | here | same |",
+    ]
 
 
 def test_the_index(xtlray: Xtlray, library: Store) -> None:

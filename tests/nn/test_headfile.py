@@ -95,6 +95,7 @@ def saved(array: np.ndarray) -> bytes:
         (np.zeros((3, 4), np.float32), None),
         (np.array(7), 7),
         (np.array([1], np.uint8), 1),
+        (np.array([258], ">i4"), 258),
         (np.zeros((0, 5)), None),
         (np.array([True]), None),
         (np.asfortranarray(np.ones((2, 3))), None),

@@ -287,6 +287,7 @@ NUMBERS: dict[str, tuple[str, Forge]] = {
     "distances of its own": ("distances of the kind", neighbours(effective_metric_="precomputed")),
     "a search tree": (f"{OFF_THE_LIST}.*KDTree", with_head(KNeighborsRegressor(algorithm="kd_tree"))),
     "a million processes": ("n_jobs 1000000", fitted(ExtraTreesRegressor(2), n_jobs=10**6)),
+    "a forest of a billion outputs": ("4000000000 outputs", fitted(ExtraTreesRegressor(2), n_outputs_=4 * 10**9)),
     "chatter": ("verbose 50", fitted(ExtraTreesRegressor(2), verbose=50)),
     "columns divided by zero": ("cannot divide by", altered_head(zeros)),
     "answers of another shape": (r"answers of shape \(1, 2\)", fitted(Ridge(), coef_=lambda x: np.stack([x, x]))),

@@ -90,6 +90,7 @@ def test_a_card_for_people_is_short_and_says_what_counts(store: Store) -> None:
     assert (
         shown["members"] == "1 of the kind net, 1 of the kind head, 1 of the kind feature-net, 1 of the kind constant"
     )
+    assert shown["nets"][0] == "Ridge: that answers, used by 1 member"
     assert shown["nets"][-1] == "elemnet (hidden 8, 4), 737 weights: that makes features, read by 2 members"
     golden = ref.card().golden
     assert golden is not None

@@ -187,6 +187,22 @@ def test_the_same_content_is_there_once(ref: ModelRef, folder: Path, other: Stor
     assert versions_of(ref.store, "jarvis/klu") == versions_of(other, "jarvis/klu") == [1]
 
 
+def test_a_push_reads_the_cards_of_its_name_once(folder: Path, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(3):
+        rewrite(folder, licence=f"licence {n}")
+        push(other, folder)
+    get_all, read = Store.get_all, []
+
+    def noted(self: Store, keys: Any) -> Any:
+        read.extend(key for key in keys if self is other and key.endswith("/card.json"))
+        return get_all(self, keys)
+
+    monkeypatch.setattr(Store, "get_all", noted)
+    rewrite(folder, licence="another")
+    push(other, folder)
+    assert sorted(read) == [f"models/jarvis/klu/{n}/card.json" for n in (1, 2, 3, 4)]
+
+
 def test_other_content_is_another_version(folder: Path, other: Store) -> None:
     push(other, folder)
     rewrite(folder, licence="CC-BY-4.0")  # the same files

@@ -39,7 +39,7 @@ NAMES = {
     "a version of 5,000 digits": ("user/gap@" + "1" * 5000, "neither a version nor an alias"),
     "an alias of ours": ("user/gap@.versions", "neither a version nor an alias"),
 }
-QUICK = 1.0  # seconds; most take some milliseconds
+QUICK = 1.0  # seconds of the processor; most take some milliseconds
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +68,10 @@ def test_a_hostile_model_is_refused_for_its_reason(
 ) -> None:
     reason, forge = MODELS[name]
     ref = forged(store, forge)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(StoreError, match=f"(?s){reason}") as caught:
         load_model(ref)
-    assert time.perf_counter() - start < QUICK
+    assert time.process_time() - start < QUICK
     assert len(str(caught.value)) < 1500
     assert str(caught.value).isprintable()
     with pytest.raises(StoreError, match=f"(?s){reason}"):
@@ -82,6 +82,11 @@ def test_a_hostile_model_is_refused_for_its_reason(
     assert said.out == ""
     assert "Traceback" not in said.err
     assert str(caught.value) in said.err.replace("\n", " ")
+    for words in (["models", "show"], ["models", "history"], ["models", "environment"]):  # a card alone may be right
+        assert main([*words, "user/gap@1"]) in (0, 1)
+        said = capsys.readouterr()
+        assert "internal error" not in said.err
+        assert all(character.isprintable() or character == "\n" for character in said.out + said.err)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -71,7 +71,7 @@ class Truth:
 
 
 def search(store: Memory) -> set[Version]:
-    rows = reading._of_the_library(store, lambda text: None).to_pylist()
+    rows = reading.rows_of_the_library(store, lambda text: None).to_pylist()
     found = [(row["name"], row["version"]) for row in rows if not row["gone"]]
     assert len(found) == len(set(found)), "found twice"
     return set(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -104,6 +105,10 @@ THERE: dict[str, str | None] = {
     "runs/broken/attempts/10/ray/train/x": None,
     "runs/bench/attempts/1/environment.json": None,
     "runs/bench/attempts/1/scratch/many/part": "benchmarks",
+    "index/models/segments/20200101T000000Z-0123456789abcdef.parquet": "index",
+    "index/models/segments/29990101T000000Z-0123456789abcdef.parquet": None,
+    "index/models/manifests/000000000000.json": "index",
+    "index/models/folding/000000000001.json": None,
     "leaderboard/results/part.parquet": None,
     "reports/over/index.html": None,
     "store-check-0123456789ab/large": "store checks",
@@ -141,7 +146,7 @@ def test_what_is_young_is_left(store: Store, ref: ModelRef) -> None:
             age(store, key, 1)
     found = find(store)
     assert {each.kind for each in found.leftovers} == {"deleted models"}  # nobody needs that at any age
-    assert found.young == 9  # two versions, a dataset, a check and five parts of runs
+    assert found.young == 10  # two versions, a dataset, a check, the index and five parts of runs
     assert {kind for kind, _ in places(store, 0.5)} == {*KINDS} - {"writes"}
     assert {kind for kind, _ in places(store, 1.5)} == {"deleted models"}
 
@@ -183,6 +188,35 @@ def test_what_changes_between_the_look_and_the_deletion_is_left(store: Store) ->
         "models/source/2/m0.skops",
         "models/source/2/weights.safetensors",
     ]
+
+
+def test_of_the_index_a_manifest_goes_before_what_it_speaks_of(
+    store: Store, ref: ModelRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment, manifest = (key for key, kind in THERE.items() if kind == "index")
+    put(store, manifest, segment)
+    put(store, segment.replace("2020", "2021"), hours=1)
+    [found] = find(store).leftovers
+    assert (found.kind, found.place) == ("index", "index/models")
+    gone: list[str] = []
+    delete = Store.delete
+
+    def noted(self: Store, keys: Any) -> None:
+        keys = list(keys)
+        gone.extend(keys)
+        delete(self, keys)
+
+    monkeypatch.setattr(Store, "delete", noted)
+    assert remove(store, found)
+    assert gone == [manifest, segment]
+
+
+def test_a_damaged_index_hides_nothing_else(store: Store, ref: ModelRef, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "xtlray")
+    put(store, "models/source/1/weights.safetensors", "index/models/manifests/000000000009.json")
+    assert places(store) == [("unpublished models", "models/source/1")]
+    assert "index cannot be told" in caplog.text
+    assert "0009.json" in caplog.text
 
 
 def test_a_checkpoint_that_is_deleted_in_part_does_not_count(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

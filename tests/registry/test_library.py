@@ -11,10 +11,11 @@ import pytest
 from tests import tiny
 from xtlray.errors import StoreError
 from xtlray.nn.members import ConstantMember
+from xtlray.registry import compaction, library
 from xtlray.registry.library import describe, list_models
 from xtlray.registry.promotion import promote
 from xtlray.registry.versions import ModelRef, resolve
-from xtlray.store import Store
+from xtlray.store import Store, canonical_json
 
 
 @pytest.fixture
@@ -78,7 +79,47 @@ def test_cards_are_fetched_many_at_a_time(store: Store, refs: list[ModelRef], mo
     monkeypatch.setattr(Store, "get", noted)
     monkeypatch.setattr(Store, "list", noted_listing)
     assert len(ours(store)) == 5
-    assert (alone, listings) == ([], ["models"])
+    assert not [key for key in alone if key.startswith("models/")]
+    assert [prefix for prefix in listings if prefix.startswith("models")] == ["models"]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_what_the_index_tells_is_what_the_cards_say(
+    store: Store, refs: list[ModelRef], monkeypatch: pytest.MonkeyPatch, folded: bool
+) -> None:
+    both = [tiny.dataset(store), tiny.dataset(store, "other/modulus", unit="GPa")]
+    tiny.model(store, "both", data=both, source=refs[0].card())
+    promote(store, "both@1", "production")
+    if folded:
+        assert compaction.fold(store)
+    get_all, read = Store.get_all, []
+
+    def noted(self: Store, keys: Any) -> Any:
+        read.extend(key for key in keys if self is store and key.endswith("/card.json"))
+        return get_all(self, keys)
+
+    monkeypatch.setattr(Store, "get_all", noted)
+    by_index = ours(store)
+    assert len(read) == (0 if folded else 6)
+    monkeypatch.setattr(library, "_told", lambda home: {})
+    assert ours(store) == by_index
+    assert len(by_index) == 6
+    assert by_index["both@1"]["properties"] == ["user/gap", "other/modulus"]
+
+
+def test_versions_that_the_index_does_not_know_are_listed(
+    store: Store, refs: list[ModelRef], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as one that was put there by hand; and where the index is damaged, all of them."""
+    compaction.fold(store)
+    store.create("models/by-hand/1/card.json", canonical_json({**refs[0].card().as_json(), "name": "by-hand"}))
+    store.delete([refs[1].card_key])
+    expected = ["by-hand@1", *(str(ref) for ref in refs if ref != refs[1])]
+    assert list(ours(store)) == expected
+    caplog.set_level(logging.WARNING, "xtlray")
+    store.create("index/models/manifests/000000000009.json", b"{")
+    assert list(ours(store)) == expected
+    assert "index of the library is damaged" in caplog.text
 
 
 def test_a_version_that_is_deleted_meanwhile_is_left_out(

@@ -265,6 +265,14 @@ def test_best_of_which_all_were_deleted(store: Store) -> None:
     assert history(store)[-1] == (2, "version 1, which was best, was deleted: none that was best before it is there")
 
 
+def test_best_does_not_move_to_what_was_deleted_since_it_was_published(store: Store) -> None:
+    move_best(store, ref(store, 1), 0.5, "s", "p")
+    gone = ref(store, 2)
+    store.delete([gone.card_key])
+    assert not move_best(store, gone, 0.1, "s", "p")
+    assert resolve(store, "jarvis/klu@best").version == 1
+
+
 def test_best_that_was_deleted_does_not_come_back_over_what_followed(store: Store) -> None:
     for n, mae in ((1, 0.5), (2, 0.4), (3, 0.3)):
         move_best(store, ref(store, n), mae, "s", "p")

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests import tiny
+from tests.registry.library import found
 from xtlray.errors import RequestError, StoreError
 from xtlray.nn.members import ConstantMember
 from xtlray.records import ModelCard
+from xtlray.registry import compaction
 from xtlray.registry.model import load_model
 from xtlray.registry.publishing import publish, published
 from xtlray.registry.removal import delete
@@ -221,6 +223,39 @@ def test_a_version_that_is_deleted_while_another_driver_is_slow_stays_deleted(
     monkeypatch.setattr(Store, "create", slow)
     ref = make(store, data)
     assert (str(ref), versions_of(store, "jarvis/klu"), store.list(ref.folder)) == ("jarvis/klu@1", [], [])
+    for _ in range(3):  # of marks, folded, and from then on
+        assert found(store) == set()
+        assert compaction.fold(store)
+
+
+def test_a_version_that_is_deleted_while_a_driver_with_other_weights_is_slow_leaves_no_card(
+    store: Store, data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot put back the files that the card names, as they were those of another driver."""
+    create = Store.create
+
+    def publish_as(seed: int) -> ModelRef:
+        return tiny.model(store, "jarvis/klu", "run-00000001", [tiny.net_member(seed)], data)
+
+    def killed(self: Store, key: str, content: bytes, **how: Any) -> bool:
+        if key.endswith("klu/1/card.json"):
+            raise Killed
+        return create(self, key, content, **how)
+
+    def slow(self: Store, key: str, content: bytes, **how: Any) -> bool:
+        if key.endswith("klu/1/card.json"):
+            monkeypatch.setattr(Store, "create", create)
+            delete(store, str(publish_as(1)))
+        return create(self, key, content, **how)
+
+    monkeypatch.setattr(Store, "create", killed)
+    with pytest.raises(Killed):
+        publish_as(1)
+    monkeypatch.setattr(Store, "create", slow)
+    with pytest.raises(StoreError, match=r"was deleted.*klu/1/weights"):
+        publish_as(2)
+    assert (versions_of(store, "jarvis/klu"), store.list("models/jarvis/klu/1")) == ([], [])
+    assert str(publish_as(2)) == "jarvis/klu@2"
 
 
 @pytest.mark.parametrize("claim", [b"", b"[]", b'"run-00000001"', b"\xff"])

@@ -170,6 +170,7 @@ def test_of_several_properties_the_one_that_is_asked_for(store: Store) -> None:
         ({"unit": "gpa"}, "no unit.*GPa"),
         ({"element": "Xx"}, "no element"),
         ({"element": "Fe,Uu"}, "no element.*'uu'"),
+        ({"element": " , "}, "no element.*''"),
         ({"sort": "size"}, "no order"),
     ],
 )

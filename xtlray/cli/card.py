@@ -64,7 +64,8 @@ def _net(net: Mapping[str, Any]) -> str:
     settings = _pairs({key: cell(value) for key, value in net["settings"].items()})
     role = "that makes features, read" if net["role"] == "source" else "that answers, used"
     weights = "" if net["weights"] is None else f", {net['weights']} weights"
-    return f"{net['name']}{f' ({settings})' * bool(settings)}{weights}: {role} by {net['members']} members"
+    count = f"{net['members']} member" + "s" * (net["members"] != 1)
+    return f"{net['name']}{f' ({settings})' * bool(settings)}{weights}: {role} by {count}"
 
 
 def _golden(golden: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, str] | str:

@@ -29,7 +29,8 @@ def gc(ctx: Context, dry_run: bool, older_than: float) -> None:
     """Delete what interrupted runs left behind.
 
     That is files of models, datasets and checks of the store that were never completed, the rest of models that were
-    being deleted, and what finished runs need no more. Models, cards, records, results and aliases stay.
+    being deleted, what finished runs need no more, and parts of the library's index that no search reads. Models,
+    cards, records, results and aliases stay.
     """
     from xtlray.registry.leftovers import find, remove
 

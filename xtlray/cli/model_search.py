@@ -129,6 +129,7 @@ def environment(ctx: Context, model: str) -> None:
         ctx.emit(made)
         return
     ctx.emit({key: value for key, value in made.items() if key != "versions"})
+    click.echo()  # or Markdown takes both tables for one
     ctx.emit(making.beside_here(made), {"library": "library", "made_with": "made with", "here": "here", "same": "same"})
 
 

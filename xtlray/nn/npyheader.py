@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+from typing import Literal
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NUMBER = r"(?:0|[1-9]\d{0,18})"
@@ -41,7 +42,8 @@ def array_of(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], int 
         if not size or math.prod(axes) * size != behind:
             raise ValueError(f"{name} has a shape of {tuple(axes)} and {behind:,} bytes")
         whole = found["kind"] is not None and found["kind"][1] in "iu"
-        only = int.from_bytes(file.read(size), "little") if whole and math.prod(axes) == 1 else None
+        order: Literal["little", "big"] = "big" if whole and found["kind"][0] == ">" else "little"
+        only = int.from_bytes(file.read(size), order) if whole and math.prod(axes) == 1 else None
     return tuple(axes), only
 
 

@@ -58,7 +58,7 @@ def what_is_wrong(head: Any) -> str | None:
 
 
 def _wrong_attributes(part: Any) -> str | None:
-    """None in the place of what its class has, such as a method; no processes, and no chatter, at a file's wish."""
+    """None in the place of what its class has, such as a method; no processes, chatter or memory at a file's wish."""
     hidden = [name for name in vars(part) if hasattr(type(part), name)]
     if hidden:
         return f"{hidden[0]} in the place of its class' own"
@@ -66,6 +66,8 @@ def _wrong_attributes(part: Any) -> str | None:
         return f"n_jobs {part.n_jobs}"
     if getattr(part, "verbose", 0) not in (0, None):  # False is 0
         return f"verbose {part.verbose}"
+    if getattr(part, "n_outputs_", 1) != 1:  # a forest makes room for so many answers a row
+        return f"{part.n_outputs_} outputs"
     return None
 
 

@@ -134,7 +134,7 @@ def _of_net(frame: Frame, wanted: str) -> Truths:
 def _with_elements(frame: Frame, wanted: str) -> Truths:
     known = {symbol.lower(): symbol for symbol in _known(frame, "element", wanted)}
     symbols = {symbol.strip().lower() for symbol in wanted.split(",") if symbol.strip()}
-    for symbol in sorted(symbols - {*known}):
+    for symbol in sorted(symbols - {*known}) or [""] * (not symbols):
         raise unknown("element that a model of this library was trained on", symbol, known.values())
     return frame.where("elements_seen", lambda value: symbols <= set(value.lower().split()))
 

@@ -268,7 +268,8 @@ def _publish(store: Store, name: str, card: ModelCard, files: Mapping[str, bytes
 
     purpose = Purpose(f"models/{name}/aliases/.copies/{content}", {"copy": content})
     made = publish_once(store, name, purpose, files, of_this_place)
-    if _find(store, name, content) is None and deletion(made) is None:  # one that is deleted by now was published
+    [data] = store.get_all([made.card_key])
+    if not _is_of(made, data, content) and deletion(made) is None:  # one that is deleted by now was published
         raise StoreError(
             "The version that this model was published as before is damaged",
             got=str(made),
@@ -289,9 +290,14 @@ def _find(store: Store, name: str, content: str) -> ModelRef | None:
     for start in range(0, len(refs), _AT_ONCE):
         some = refs[start : start + _AT_ONCE]
         for ref, data in zip(some, store.get_all([ref.card_key for ref in some]), strict=True):
-            try:
-                if data is not None and content_of(read_card(data, ref.card_key)) == content:
-                    return ref
-            except StoreError:
-                continue  # a damaged card is not this one
+            if _is_of(ref, data, content):
+                return ref
     return None
+
+
+def _is_of(ref: ModelRef, data: bytes | None, content: str) -> bool:
+    """Whether a card that holds `data` is of that content; a damaged one, or none, is not."""
+    try:
+        return data is not None and content_of(read_card(data, ref.card_key)) == content
+    except StoreError:
+        return False

@@ -8,18 +8,19 @@ it may be in use; it is looked at again right before it goes. Whoever publishes 
 from __future__ import annotations
 
 import json
-import os
+import logging
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from xtlray.errors import RequestError, StoreError, StoreGoneError
 from xtlray.names import check_model_name
+from xtlray.registry import staged
+from xtlray.registry.manifests import HOME
 from xtlray.registry.publishing import claim_key
 from xtlray.registry.removal import remove as finish
 from xtlray.registry.versions import CARD, ModelRef
@@ -35,13 +36,13 @@ KINDS = {
     "members": "of trials of runs that have their outcome",
     "ray": "Ray's own files of runs that have their outcome, and of attempts that another followed",
     "benchmarks": "what was written to be measured, of benchmarks that were cut off",
+    "index": "parts of the library's index that no search reads, of folds that were cut off",
     "store checks": "what was written to try the store, by checks that were cut off",
     "writes": "parts of files whose writing was cut off",
 }
 """What is found → what it is."""
-_FOLDERS = ("models", "datasets", "runs", "index", "leaderboard", "reports")  # a store's own
-_STAGED = re.compile(r".+#\d+")  # how obstore calls a file in a folder until it is whole
 Version = tuple[str, int]
+log = logging.getLogger("xtlray.registry")
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,27 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
     Args:
         store: where.
         older_than_hours: a folder in which anything is younger is left alone.
+
+    Raises:
+        RequestError: that is no number of hours.
     """
-    found = Found(_now(store) - timedelta(hours=older_than_hours))
+    try:
+        found = Found(_now(store) - timedelta(hours=older_than_hours))
+    except (ValueError, OverflowError) as error:
+        raise RequestError(
+            "An age is a number of hours", got=str(older_than_hours), allowed="0 or more, such as 24"
+        ) from error
     models = store.listing("models")
     runs = _by_run(store.listing("runs"))
     _models(store, models, runs, found)
     _datasets(store.listing("datasets"), found)
     for run, items in runs.items():
         _run(run, items, found)
+    _index(store, found)
     for top in store.children(""):
         if re.fullmatch(f"{PREFIX}[0-9a-f]+", top):
             found.add("store checks", top, store.listing(top))
-    for item in _staged(store):
+    for item in staged.find(store):
         found.add("writes", item.key, [item])
     found.leftovers.sort(key=lambda each: (list(KINDS).index(each.kind), each.place))
     return found
@@ -122,11 +132,16 @@ def _now(store: Store) -> datetime:
 def remove(store: Store, leftover: Leftover) -> bool:
     """Delete a leftover; False where it has changed since it was found, and so is left alone."""
     if leftover.kind == "writes":
-        _path(store, leftover.place).unlink(missing_ok=True)
+        staged.remove(store, leftover.place)
         return True
     if leftover.kind == "deleted models":
         _, *name, version = leftover.place.split("/")
         finish(ModelRef(store, "/".join(name), int(version)))
+        return True
+    if leftover.kind == "index":
+        from xtlray.registry.rebuilding import drop  # imports pyarrow
+
+        drop(store, [item.key for item in leftover.items])
         return True
     newest = max(item.modified for item in leftover.items)
     there = [item for item in store.listing(leftover.place) if not _is_attribute(item)]
@@ -253,25 +268,21 @@ def _grouped(items: Iterable[Listed], depth: int) -> dict[str, list[Listed]]:
     return groups
 
 
-# --- a folder's own --------------------------------------------------------------------------------------------------
+# --- the index -------------------------------------------------------------------------------------------------------
 
 
-def _staged(store: Store) -> Iterator[Listed]:
-    """Files that a killed writer left in a local store, which no listing of it shows."""
-    root = store.local_path
-    tops = [root / top for top in _FOLDERS] if root else []
-    for folder, _, names in (each for top in tops for each in os.walk(top)):
-        for name in names:
-            path = Path(folder) / name
-            if not _STAGED.fullmatch(name) or path.is_symlink():
-                continue
-            with suppress(FileNotFoundError):  # it has got its name just now
-                status = path.stat()
-                modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                yield Listed(path.relative_to(root or "").as_posix(), status.st_size, modified)
+def _index(store: Store, found: Found) -> None:
+    """Whatever its age, the rest of the index is in use."""
+    from xtlray.registry.rebuilding import garbage  # imports pyarrow
 
-
-def _path(store: Store, key: str) -> Path:
-    root = store.local_path
-    assert root is not None, "only a folder has such files"
-    return root / key
+    try:
+        unneeded = {*garbage(store)}
+    except StoreGoneError:
+        raise
+    except StoreError as error:
+        log.warning("what is left over of the library's index cannot be told: %s", error)
+        return
+    items = [item for item in store.listing(HOME) if item.key in unneeded]
+    old = [item for item in items if item.modified < found.since]
+    found.young += len(old) < len(items)
+    found.add("index", HOME, old)

@@ -128,8 +128,11 @@ def move_best(store: Store, ref: ModelRef, val_mae: float, split_id: str, protoc
 
     Errors are comparable only on the same validation rows by the same protocol; under new ones it moves, and the
     history says why. One that is protected does not move, and the log says so. Where the present best was deleted, it
-    moves to `ref` or, unless that is lower, back to the newest one before it that is there.
+    moves to `ref` or, unless that is lower, back to the newest one before it that is there. It never moves to what was
+    deleted itself since it was published.
     """
+    if not ref.exists():
+        return False
     mine = AliasEntry(
         version=ref.version,
         reason="first",

@@ -117,9 +117,11 @@ def publish_once(
         with index.publishing(store, name, ref.version):
             _refill(ref, wanted, files, hashes, seal_of(sealed))
             store.create(ref.card_key, sealed)
-            # Again: what an attempt of long ago had begun may have been cleared away just then.
-            _refill(ref, wanted, files, hashes, seal_of(sealed))
-        _keep_deleted(ref)
+            try:
+                # Again: what an attempt of long ago had begun may have been cleared away just then.
+                _refill(ref, wanted, files, hashes, seal_of(sealed))
+            finally:
+                _keep_deleted(ref)
     return ref
 
 

@@ -33,7 +33,7 @@ def all_rows(store: Store, say: Say = lambda text: None) -> pa.Table:
     Raises:
         StoreError: the index is damaged.
     """
-    rows = pa.concat_tables([_of_the_library(store, say), _of_the_package()])
+    rows = pa.concat_tables([rows_of_the_library(store, say), _of_the_package()])
     unreadable = columns.there(rows["problem"])
     if unreadable.any():
         bad = columns.picked(rows, unreadable)
@@ -43,7 +43,12 @@ def all_rows(store: Store, say: Say = lambda text: None) -> pa.Table:
     return columns.picked(rows, ~(unreadable | columns.truths(rows["gone"])))
 
 
-def _of_the_library(store: Store, say: Say) -> pa.Table:
+def rows_of_the_library(store: Store, say: Say) -> pa.Table:
+    """All rows but those of the package, with those of cards that cannot be read and of versions that are gone.
+
+    Raises:
+        StoreError: the index is damaged.
+    """
     for _ in range(_TRIES):
         number = manifests.newest(store)
         try:

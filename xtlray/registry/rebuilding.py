@@ -162,9 +162,7 @@ def _base(store: Store, number: int, since: int) -> tuple[Manifest, index.Tail]:
 
 
 def garbage(store: Store) -> list[str]:
-    """Keys of the index that nothing needs: left by what was killed, or from before a rebuild; manifests first.
-
-    Manifests have to be deleted before the rest.
+    """Keys of the index that nothing needs: left by what was killed, or from before a rebuild. `drop` deletes them.
 
     Raises:
         StoreError: the index is damaged.
@@ -176,26 +174,30 @@ def garbage(store: Store) -> list[str]:
     alive = {number, *(each.number for each in newest.retired)}
     needed = {each.key for each in newest.segments} | {key for each in newest.retired for key in each.segments}
     orphaned = manifests.stamp(index.clock() - ORPHANED)
-    first, others = [], []
+    found = []
     for key in store.list(manifests.HOME):
         kind, _, name = key.removeprefix(f"{manifests.HOME}/").partition("/")
         of = name.split("/")[0].removesuffix(".json")
         old = of.isdecimal() and int(of) < number
-        if kind == "manifests" and old and int(of) not in alive:
-            first.append(key)
+        replaced = kind == "manifests" and old and int(of) not in alive
         orphan = kind == "segments" and key not in needed and name < orphaned
-        if orphan or (kind in ("new", "folding") and old and int(of) < min(alive) - 1):
-            others.append(key)
-    return [*first, *others]
+        if replaced or orphan or (kind in ("new", "folding") and old and int(of) < min(alive) - 1):
+            found.append(key)
+    return found
 
 
 def sweep(store: Store) -> int:
     """Delete the garbage of the index; returns how many keys there were."""
     keys = garbage(store)
-    first = [key for key in keys if key.startswith(f"{manifests.MANIFESTS}/")]
-    store.delete(first)
-    store.delete(keys[len(first) :])
+    drop(store, keys)
     return len(keys)
+
+
+def drop(store: Store, keys: Sequence[str]) -> None:
+    """Delete garbage of the index: manifests before what they speak of."""
+    first = {key for key in keys if key.startswith(f"{manifests.MANIFESTS}/")}
+    store.delete(sorted(first))
+    store.delete(key for key in keys if key not in first)
 
 
 def state(store: Store) -> dict[str, Any]:
