@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
@@ -166,6 +167,19 @@ def test_a_refusal_is_told_at_once_in_one_line_with_what_to_do(
     assert "\n" not in str(told.value)
     assert len(fake_s3.sent("PUT")) == 1
     assert s3.create("a/b", b"1") is True
+
+
+def test_one_key_of_many_that_may_not_be_deleted(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server answers 200, and names in it the keys that it has not deleted."""
+    root = s3.url.removeprefix("s3://bucket/")
+
+    def refuses_some(self: Any, *_: object) -> None:
+        failed = f"<Error><Key>{root}/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+        self._answer(200, f"<DeleteResult><Deleted><Key>{root}/a</Key></Deleted>{failed}</DeleteResult>".encode())
+
+    monkeypatch.setattr("tests.fake_s3._Handler._post", refuses_some)
+    with pytest.raises(StoreError, match=r"refuses access.*could not delete a and 1 more in .*: AccessDenied"):
+        s3.delete(["a", "b"])
 
 
 @pytest.mark.parametrize("use", USES)
