@@ -115,8 +115,8 @@ def test_what_a_file_system_says(error: Exception, temporary: bool) -> None:
 # --- servers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [CUT, 408, 429, 500, 502, 503, 504])
-def test_a_server_that_stumbles_is_asked_again(fake_s3: FakeS3, s3: Store, code: int) -> None:
+@pytest.mark.parametrize("code", [CUT, 408, 429, 500, 502, 503, 504, (400, "RequestTimeout")])
+def test_a_server_that_stumbles_is_asked_again(fake_s3: FakeS3, s3: Store, code: int | tuple[int, str]) -> None:
     fake_s3.answers[:] = [code, code]
     assert s3.create("a/b", b"1") is True
     fake_s3.answers[:] = [code, code]
@@ -203,6 +203,13 @@ def test_a_key_that_is_missing_is_another_matter(fake_s3: FakeS3, s3: Store) -> 
     assert len(fake_s3.sent("GET")) == 2  # the bucket was looked for once, where a head had not told
     assert not s3.exists("b")
     assert len(fake_s3.requests) == 4
+
+
+def test_a_bucket_is_looked_for_in_one_request_however_much_lies_in_it(fake_s3: FakeS3) -> None:
+    fake_s3.buckets["bucket"] |= {f"flat-{i}": b"" for i in range(100)}
+    fake_s3.page = 10
+    assert not Store.open("s3://bucket").exists("none")
+    assert [method for method, *_ in fake_s3.requests] == ["HEAD", "GET"]
 
 
 def test_a_server_that_is_gone_is_told_after_the_time_that_was_set(fake_s3: FakeS3, s3: Store) -> None:
