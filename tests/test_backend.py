@@ -60,7 +60,10 @@ def test_a_folder_that_went_away_is_gone_not_empty_and_not_made_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_folder_that_comes_back_is_used_as_if_nothing_had_been(tmp_path: Path, use: str) -> None:
+def test_a_folder_that_comes_back_is_used_as_if_nothing_had_been(
+    tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTLRAY_STORE_PATIENCE", "60")  # a busy machine may bring it back late
     stores = [Store.open(str(tmp_path / name)) for name in ("calm", "disturbed")]
     for store in stores:
         store.create("a/b", b"1")
