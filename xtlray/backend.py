@@ -212,5 +212,5 @@ def _cannot_be_opened(url: str, error: Exception) -> RequestError:
     return RequestError(
         "The store cannot be opened",
         got=f"{url}: {in_short(error)}",
-        fix="choose another with --store or XTLRAY_STORE",
+        fix="choose another place where it was named: --store, XTLRAY_STORE, or another option",
     )
