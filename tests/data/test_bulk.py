@@ -314,6 +314,26 @@ def test_an_input_that_changes_meanwhile(inputs: Path, tmp_path: Path, before: b
     assert bool(list((tmp_path / "out").glob("*.parquet"))) is not before
 
 
+@pytest.mark.parametrize("name", ["a.csv", "c.parquet"])
+def test_no_part_is_made_of_a_file_that_has_changed(inputs: Path, tmp_path: Path, name: str) -> None:
+    """Nor is one left that counts, should the file be put back."""
+
+    class Changing(Serial):
+        def make(self, *arguments: Any) -> Any:
+            for n, found in enumerate(super().make(*arguments)):
+                yield found
+                if n == 1:
+                    (inputs / name).rename(tmp_path / "before")
+                    (inputs / name).write_bytes((tmp_path / "before").read_bytes())
+
+    with pytest.raises(WorkError, match="changed while it was read"):
+        run([inputs / name], tmp_path / "out", Changing())
+    (tmp_path / "before").rename(inputs / name)
+    crew = Serial()
+    run([inputs / name], tmp_path / "out", crew)
+    assert [piece.number for piece in crew.made] == [2, 3, 4]
+
+
 def test_an_object_that_is_gone_is_no_damaged_file(s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be named as one that cannot be read, and the folder be complete without it."""
     monkeypatch.setattr(sources, "_BUFFER", 4096)  # less than the file
