@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.exceptions import GenericError
@@ -59,7 +60,10 @@ def test_a_folder_that_went_away_is_gone_not_empty_and_not_made_anew(tmp_path: P
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_folder_that_comes_back_is_used_as_if_nothing_had_been(tmp_path: Path, use: str) -> None:
+def test_a_folder_that_comes_back_is_used_as_if_nothing_had_been(
+    tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTLRAY_STORE_PATIENCE", "60")  # a busy machine may bring it back late
     stores = [Store.open(str(tmp_path / name)) for name in ("calm", "disturbed")]
     for store in stores:
         store.create("a/b", b"1")
@@ -114,8 +118,8 @@ def test_what_a_file_system_says(error: Exception, temporary: bool) -> None:
 # --- servers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [CUT, 408, 429, 500, 502, 503, 504])
-def test_a_server_that_stumbles_is_asked_again(fake_s3: FakeS3, s3: Store, code: int) -> None:
+@pytest.mark.parametrize("code", [CUT, 408, 429, 500, 502, 503, 504, (400, "RequestTimeout")])
+def test_a_server_that_stumbles_is_asked_again(fake_s3: FakeS3, s3: Store, code: int | tuple[int, str]) -> None:
     fake_s3.answers[:] = [code, code]
     assert s3.create("a/b", b"1") is True
     fake_s3.answers[:] = [code, code]
@@ -168,6 +172,19 @@ def test_a_refusal_is_told_at_once_in_one_line_with_what_to_do(
     assert s3.create("a/b", b"1") is True
 
 
+def test_one_key_of_many_that_may_not_be_deleted(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server answers 200, and names in it the keys that it has not deleted."""
+    root = s3.url.removeprefix("s3://bucket/")
+
+    def refuses_some(self: Any, *_: object) -> None:
+        failed = f"<Error><Key>{root}/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+        self._answer(200, f"<DeleteResult><Deleted><Key>{root}/a</Key></Deleted>{failed}</DeleteResult>".encode())
+
+    monkeypatch.setattr("tests.fake_s3._Handler._post", refuses_some)
+    with pytest.raises(StoreError, match=r"refuses access.*could not delete a and 1 more in .*: AccessDenied"):
+        s3.delete(["a", "b"])
+
+
 @pytest.mark.parametrize("use", USES)
 def test_a_bucket_that_is_missing_is_said_to_be_whatever_is_asked(fake_s3: FakeS3, use: str) -> None:
     with pytest.raises(StoreError, match="no such bucket"):
@@ -189,6 +206,13 @@ def test_a_key_that_is_missing_is_another_matter(fake_s3: FakeS3, s3: Store) -> 
     assert len(fake_s3.sent("GET")) == 2  # the bucket was looked for once, where a head had not told
     assert not s3.exists("b")
     assert len(fake_s3.requests) == 4
+
+
+def test_a_bucket_is_looked_for_in_one_request_however_much_lies_in_it(fake_s3: FakeS3) -> None:
+    fake_s3.buckets["bucket"] |= {f"flat-{i}": b"" for i in range(100)}
+    fake_s3.page = 10
+    assert not Store.open("s3://bucket").exists("none")
+    assert [method for method, *_ in fake_s3.requests] == ["HEAD", "GET"]
 
 
 def test_a_server_that_is_gone_is_told_after_the_time_that_was_set(fake_s3: FakeS3, s3: Store) -> None:

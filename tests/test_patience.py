@@ -97,6 +97,19 @@ def test_gone_for_good_is_waited_for_once_in_all_calls_together(clock: Clock) ->
     assert clock.now == pytest.approx(1040.0)
 
 
+def test_a_call_that_always_fails_is_given_up_though_others_get_through(clock: Clock) -> None:
+    one = known(20.0)
+
+    def fails() -> None:
+        one.outlast(lambda: "answer", temporary)  # of another thread
+        raise ConnectionError("refused")
+
+    with pytest.raises(Gone) as told:
+        one.outlast(fails, temporary)
+    assert told.value.seconds == pytest.approx(20.0)
+    assert clock.now == pytest.approx(1020.0)
+
+
 def test_one_that_never_answered_is_not_waited_for_so_long(clock: Clock) -> None:
     new = Patience("s3://mistyped", 120.0)
     with pytest.raises(Gone):

@@ -20,6 +20,11 @@ HEAD = "Generic S3 error: Error performing GET https://h/b/k in 2ms - "
             f"{HEAD}Server returned non-2xx status code: 400 Bad Request: Odd (so it is)",
         ),
         (
+            f"{HEAD}Server returned non-2xx status code: 400 Bad Request: <Error><Code>Odd</Code>"
+            "<Message>in C:\\data\\1</Message></Error>\n\nDebug",
+            f"{HEAD}Server returned non-2xx status code: 400 Bad Request: Odd (in C:\\data\\1)",
+        ),
+        (
             "Kernel error\n  \x1b[31m↳\x1b[0m Generic S3 error\n   \x1b[31m↳\x1b[0m no",
             "Kernel error ↳ Generic S3 error ↳ no",
         ),

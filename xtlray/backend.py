@@ -33,6 +33,8 @@ MISSING = (NotFoundError, FileNotFoundError)  # how obstore says that a key is n
 
 # What obstore says of a server that is not there, too busy or out of order. 501 (no create-once) would not pass.
 _TEMPORARY = re.compile(r"HTTP error: |non-2xx status code: (408|425|429|500|502|503|504)\b")
+# And Amazon's word for a connection over which too little came.
+_TOO_SLOW = re.compile(r"non-2xx status code: 400\b.*<Code>RequestTimeout</Code>", re.DOTALL)
 # Nor would these, of an address without an S3 server that is trusted.
 _PERMANENT = re.compile(r" - HTTP error: builder error|InvalidCertificate\(|InvalidMessage\(\s*InvalidContentType")
 _CONNECT = 5.0  # seconds until a connection must stand
@@ -117,8 +119,8 @@ class Backend:
 
     def _meet(self) -> None:
         """See that the bucket is there: where only its head is asked for, a server does not say what is missing."""
-        if self._root is None and not self._met:
-            self.call("list", "", lambda backend: obstore.list_with_delimiter(backend))
+        if self._root is None and not self._met:  # one page: a bucket may hold millions of keys
+            self.call("list", "", lambda backend: next(iter(obstore.list(backend, chunk_size=1)), None))
 
     def _once(self, call: Callable[[Any], T], empties: bool, sent: int) -> T:
         root = self._root
@@ -173,7 +175,9 @@ def _is_temporary(error: Exception) -> bool:
     number = error.errno if isinstance(error, OSError) else None
     said = re.search(r"\(os error (\d+)\)", text)
     number = number or (int(said[1]) if said else None)
-    return number in _TEMPORARY_ERRNO or bool(_TEMPORARY.search(text) and not _PERMANENT.search(str(error)))
+    if number in _TEMPORARY_ERRNO or _TOO_SLOW.search(str(error)):
+        return True
+    return bool(_TEMPORARY.search(text) and not _PERMANENT.search(str(error)))
 
 
 def _cause(gone: patience.Gone) -> Exception:
@@ -208,5 +212,5 @@ def _cannot_be_opened(url: str, error: Exception) -> RequestError:
     return RequestError(
         "The store cannot be opened",
         got=f"{url}: {in_short(error)}",
-        fix="choose another with --store or XTLRAY_STORE",
+        fix="choose another place where it was named: --store, XTLRAY_STORE, or another option",
     )

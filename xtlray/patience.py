@@ -1,7 +1,8 @@
 """Waiting for a store that has gone away: bounded, backing off, and said.
 
 All calls of a process share one clock per store. So an outage is waited out once, however many calls meet it: when its
-time is over, each further call tries once and fails at once, until one gets through.
+time is over, each further call tries once and fails at once, until one gets through. And no call is tried for longer
+than an outage may last, though others get through meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ log = logging.getLogger("xtlray.store")
 
 
 class Gone(Exception):
-    """The store has not come back in time. `seconds`: since its first failure; `__cause__`: the latest one."""
+    """The store has not come back in time. `seconds`: since the first failure; `__cause__`: the latest one."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -60,7 +61,7 @@ class Patience:
         Raises:
             Gone: the store did not come back in time. Any other error of `call` comes through as it is.
         """
-        pause = SHORTEST
+        pause, began = SHORTEST, math.inf
         while True:
             try:
                 answer = call()
@@ -68,21 +69,26 @@ class Patience:
                 if not temporary(error):
                     self._is_here()  # it refused: so it is there
                     raise
-                left = self._is_gone(error)
+                began = min(began, time.monotonic())
+                lasted, left = self._is_gone(error, began)
                 if left <= 0:
-                    raise Gone(self._lasted()) from error
+                    raise Gone(lasted) from error
             else:
                 self._is_here()
                 return answer
             time.sleep(min(left, pause * random.uniform(0.5, 1)))
             pause = min(2 * pause, LONGEST)
 
-    def _is_gone(self, error: Exception) -> float:
-        """Note a failure, and say so now and then; returns how many seconds are left to wait."""
+    def _is_gone(self, error: Exception, began: float) -> tuple[float, float]:
+        """Note a failure of a call that has failed since `began`, and say so now and then.
+
+        Returns:
+            For how many seconds the store has been gone, for that call at least; how many are left to wait.
+        """
         with self._lock:
             now = time.monotonic()
             self._since = now if self._since is None else self._since
-            lasted = now - self._since
+            lasted = now - min(self._since, began)
             left = (self.seconds if self.known else min(self.seconds, FIRST)) - lasted
             if left > 0 and lasted >= SAID_AFTER and (self._said is None or now - self._said >= SAID_EVERY):
                 self._said = now
@@ -93,7 +99,7 @@ class Patience:
                     left,
                     in_short(error),
                 )
-            return left
+            return lasted, left
 
     def _is_here(self) -> None:
         self.known = True

@@ -11,7 +11,7 @@ UNKNOWN = "check that the store's URL, credentials, free space and permissions a
 _LONGEST = 300
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of delta-rs
 _XML = re.compile(r"(?:<\?xml[^>]*>\s*)?<(?:\w+:)?Error\b.*", re.DOTALL)
-_CODE = re.compile(r"<Code>\s*([^<]+?)\s*</Code>")
+_CODE = re.compile(r"<Code>\s*([^<]+?)\s*</Code>|DeleteObjects request failed for .* \(code: (\w+)\)")
 _MESSAGE = re.compile(r"<Message>\s*([^<]+?)\s*</Message>")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 # obstore takes every 409 for a key that is there. Amazon's 409 says: try again. Azure's does mean that it is there.
@@ -79,7 +79,7 @@ def in_short(error: BaseException) -> str:
     line = " ".join(_COLOUR.sub("", text.strip().split("\n\n")[0]).split())
     if not line:
         return type(error).__name__
-    line = _XML.sub(_code(text), line).strip()
+    line = _XML.sub(lambda _: _code(text), line).strip()  # a function: in a text, what is behind \\ has a meaning
     if "HTTP error" in line:
         line += next((f" ({said})" for pattern, said in _CAUSES.items() if re.search(pattern, text)), "")
     line = scrub(line)
@@ -103,10 +103,10 @@ def refusal(error: BaseException, verb: str, key: str, where: str) -> StoreError
         )
     if _CERTIFICATE in text:
         return StoreError("The server of the store is not trusted", got=f"{where}: {in_short(error)}", fix=_TRUST)
-    code, status = _CODE.search(text), _STATUS.search(text)
+    code, status = _code_word(text), _STATUS.search(text)
     call = f"could not {verb} {key or 'anything'} in {where}"
     # The server's own code says more than a status that many errors share.
-    words = [code[1] if code else "", _REDIRECT if _REDIRECT in text else "", status[1] if status else ""]
+    words = [code, _REDIRECT if _REDIRECT in text else "", status[1] if status else ""]
     for word in words:
         for codes, what, fix in _MEANINGS:
             if word in codes:
@@ -126,8 +126,7 @@ def undecided(error: BaseException) -> bool:
 
 def names_no_bucket(error: BaseException) -> bool:
     """Whether the error says that the bucket is missing, and not only the key."""
-    code = _CODE.search(str(error))
-    return code is not None and code[1] in ("NoSuchBucket", "ContainerNotFound")
+    return _code_word(str(error)) in ("NoSuchBucket", "ContainerNotFound")
 
 
 def cleaned(error: BaseException) -> BaseException:
@@ -143,5 +142,11 @@ def cleaned(error: BaseException) -> BaseException:
 
 
 def _code(text: str) -> str:
-    code, message = _CODE.search(text), _MESSAGE.search(text)
-    return (code[1] if code else "") + (f" ({' '.join(message[1].split())})" if message else "")
+    message = _MESSAGE.search(text)
+    return _code_word(text) + (f" ({' '.join(message[1].split())})" if message else "")
+
+
+def _code_word(text: str) -> str:
+    """The server's own word for an error; nothing where it has none."""
+    found = _CODE.search(text)
+    return (found[1] or found[2]) if found else ""

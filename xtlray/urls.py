@@ -11,7 +11,7 @@ from xtlray.errors import RequestError
 OBJECT_STORES = ("s3", "gs", "az")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_KEY = re.compile(r"[\x00-\x1f\x7f%?#\\]")
-_FIX = "set --store or XTLRAY_STORE"
+_FIX = "correct it where it was given: --store, XTLRAY_STORE, or another option"
 
 
 def absolute(url: str) -> str:
@@ -28,7 +28,7 @@ def absolute(url: str) -> str:
     _refuse_credentials(scheme, rest)
     if scheme not in OBJECT_STORES:
         raise RequestError(
-            "The store's URL has a scheme that is not supported",
+            "The URL has a scheme that is not supported",
             got=url,
             allowed="a folder, or a URL that begins with " + ", ".join(f"{s}://" for s in (*OBJECT_STORES, "file")),
             fix=_FIX,

@@ -227,6 +227,9 @@ def test_views_of_nothing(xtlray: Callable[..., Said], view: str) -> None:
         (("--view", "bets"), "best"),
         (("--view", "best", "--rescore"), "different questions"),
         (("--published", "--sort", "target"), "--published has an order of its own"),
+        (("--rebuild", "--view", "best", "--run", RUNS[0]), "Got: --run and --view"),
+        (("--run", "run-0000001"), f"Got: 'run-0000001'. Allowed: nearest known names are {RUNS[0]}"),
+        (("--run", "../models"), "no run of that name"),
     ],
 )
 def test_what_is_not_there_is_refused(

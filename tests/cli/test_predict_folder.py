@@ -96,7 +96,10 @@ def test_files_that_cannot_be_read_are_an_error_after_the_others_are_done(
         (["--input", "none/", "--output", "out/"], "no such input"),
         (["--input", "no*.csv", "--output", "out/"], "no such input"),
         (["--input", "in/a.csv", "--output", "in/"], "in the folder of the output"),
-        (["--input", "in/a.csv", "--output", "ftp://out/"], "scheme that is not supported"),
+        (["--input", "in/a.csv", "--output", "ftp://out/"], "scheme that is not supported.*or another option"),
+        (["--input", "in/a.csv", "--output", "in/b.csv/"], "cannot be opened.*or another option"),
+        (["--input", "in/a.csv", "--output", "out"], "kind is not known.*a folder of parts, by a slash at its end"),
+        (["--input", "", "--output", "out/"], "An input has no name"),
         (["--input", "in", "--output", "out/", "--property", "x"], "no property of user/gap@1"),
     ],
 )

@@ -293,7 +293,8 @@ def test_a_part_of_other_predictions_is_refused(inputs: Path, tmp_path: Path) ->
     with pytest.raises(Killed):
         run([inputs], tmp_path / "out", Serial(2))
     name = "00001-00001-b-b.parquet"
-    for data, said in (((tmp_path / "other" / name).read_bytes(), "is a part of other"), (b"x" * 50, "is no part of")):
+    strange = [(b"x" * size, "is no part of") for size in (0, 5, 50)]  # nothing: of a machine that lost its power
+    for data, said in (((tmp_path / "other" / name).read_bytes(), "is a part of other"), *strange):
         (tmp_path / "out" / name).write_bytes(data)
         with pytest.raises(StoreError, match=rf"{said} predictions.*{name}.*remove it"):
             run([inputs], tmp_path / "out")
@@ -312,6 +313,26 @@ def test_an_input_that_changes_meanwhile(inputs: Path, tmp_path: Path, before: b
         run([inputs], tmp_path / "out", Changing())
     assert not (tmp_path / "out" / "_manifest.json").exists()
     assert bool(list((tmp_path / "out").glob("*.parquet"))) is not before
+
+
+@pytest.mark.parametrize("name", ["a.csv", "c.parquet"])
+def test_no_part_is_made_of_a_file_that_has_changed(inputs: Path, tmp_path: Path, name: str) -> None:
+    """Nor is one left that counts, should the file be put back."""
+
+    class Changing(Serial):
+        def make(self, *arguments: Any) -> Any:
+            for n, found in enumerate(super().make(*arguments)):
+                yield found
+                if n == 1:
+                    (inputs / name).rename(tmp_path / "before")
+                    (inputs / name).write_bytes((tmp_path / "before").read_bytes())
+
+    with pytest.raises(WorkError, match="changed while it was read"):
+        run([inputs / name], tmp_path / "out", Changing())
+    (tmp_path / "before").rename(inputs / name)
+    crew = Serial()
+    run([inputs / name], tmp_path / "out", crew)
+    assert [piece.number for piece in crew.made] == [2, 3, 4]
 
 
 def test_an_object_that_is_gone_is_no_damaged_file(s3: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,20 @@ def test_rows_of_many_bytes_make_smaller_pieces(tmp_path: Path, monkeypatch: pyt
         assert [row["x"] for span in spans for row in rows_of(reader, span)] == wide
 
 
+def test_of_wide_rows_no_more_is_held_than_a_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "ROWS", 50_000)
+    monkeypatch.setattr(pieces, "_BATCH", 16_384)
+    monkeypatch.setattr(pieces, "BYTES", 1 << 20)
+    texts = [f"{n}".zfill(50_000) for n in range(600)]  # 30 MB in one row group
+    table = pa.table({"formula": ["LiO"] * 600, "cif": texts})
+    pq.write_table(table, tmp_path / "a.parquet", use_dictionary=False, write_batch_size=10)  # in pages of 1 MB
+    before = pa.total_allocated_bytes()
+    with reader_of(given(tmp_path / "a.parquet")) as reader:
+        (first, *_) = reader.spans()
+        assert reader.read(first)["cif"].to_pylist() == texts[: first.rows]
+        assert pa.total_allocated_bytes() - before < 10 << 20
+
+
 def test_a_header_without_rows_is_one_empty_piece(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("formula,x\n")
     pq.write_table(pa.table({"formula": pa.array([], pa.string()), "x": pa.array([], pa.int8())}), tmp_path / "a.pq")

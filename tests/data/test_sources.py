@@ -64,6 +64,12 @@ def test_nothing_there(folder: Path, text: str) -> None:
         find_inputs([text], OUT)
 
 
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_name_does_not_mean_all_that_lies_here(folder: Path, text: str) -> None:
+    with pytest.raises(RequestError, match="has no name"):
+        find_inputs(["b.csv", text], OUT)
+
+
 def test_what_lies_in_the_output_is_no_input(folder: Path) -> None:
     output = (folder / "deep" / "er").as_uri()
     assert names(find_inputs(["deep"], output), folder) == ["deep/c.csv.gz"]

@@ -34,15 +34,6 @@ def fill(store: Store, run: str, methods: tuple[str, ...] = ("base", "sc-dl-ef")
         keep(store, method, result(method=method, run=run, val_mae=1 / (n + 3), config={"lr": [0.1]}))
 
 
-def two_runs(store: Store) -> Store:
-    """Two finished runs of two methods, one of them published."""
-    for run in RUNS:
-        fill(store, run)
-        finish(store, run)
-    publish(store, RUNS[0], "base", "user/gap@1")
-    return store
-
-
 def rows_of(store: Store, layout: Layout) -> list[dict[str, Any]]:
     """All rows, read by delta-rs alone, sorted."""
     found = DeltaTable(store.url_of(layout.folder)).to_pyarrow_table().to_pylist()

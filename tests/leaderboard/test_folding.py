@@ -18,7 +18,6 @@ from tests.leaderboard.runs import (
     names_of,
     publish,
     rows_of,
-    two_runs,
     versions,
 )
 from xtlray.leaderboard import folding, tables
@@ -27,11 +26,7 @@ from xtlray.leaderboard.rows import RESULTS, TRIALS
 from xtlray.leaderboard.tables import Change, Table, TableError, change
 from xtlray.store import Store
 
-
-@pytest.fixture
-def store(store: Store) -> Store:
-    return two_runs(store)
-
+pytestmark = pytest.mark.usefixtures("two_runs")
 
 # --- once -------------------------------------------------------------------------------------------------------------
 

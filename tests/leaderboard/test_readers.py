@@ -14,18 +14,13 @@ from tests.leaderboard.runs import (
     EVERY_TRIAL,
     RUNS,
     publish,
-    two_runs,
 )
 from xtlray.leaderboard import rows
 from xtlray.leaderboard.folding import fold, fold_all
 from xtlray.leaderboard.rows import RESULTS, TRIALS
 from xtlray.store import Store
 
-
-@pytest.fixture
-def store(store: Store) -> Store:
-    return two_runs(store)
-
+pytestmark = pytest.mark.usefixtures("two_runs")
 
 # --- other programs ---------------------------------------------------------------------------------------------------
 

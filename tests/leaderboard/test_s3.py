@@ -97,7 +97,7 @@ def test_no_secret_is_said(
         raise OSError(f"S3 error\n  \x1b[31m↳\x1b[0m {'x' * before} {key} is no key{' of ours' * 100}")
 
     monkeypatch.setattr(tables, "DeltaTable", refused)
-    with pytest.raises(TableError, match=r"OSError: S3 error (x+ )?\*\*\*.* of ours of ours") as told:
+    with pytest.raises(TableError, match=r"OSError: S3 error ↳ (x+ )?\*\*\*.* of ours of ours") as told:
         open_table(store, RESULTS)
     fold(store, RUNS)
     assert "tables are not up to date" in caplog.text

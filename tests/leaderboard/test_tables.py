@@ -16,7 +16,6 @@ from tests.leaderboard.runs import (
     names_of,
     rows_by_us,
     rows_of,
-    two_runs,
     versions,
 )
 from tests.leaderboard.test_fold import result
@@ -26,11 +25,7 @@ from xtlray.leaderboard.rows import RESULTS, TRIALS
 from xtlray.leaderboard.tables import TableError
 from xtlray.store import Store
 
-
-@pytest.fixture
-def store(store: Store) -> Store:
-    return two_runs(store)
-
+pytestmark = pytest.mark.usefixtures("two_runs")
 
 # --- anew, and from older tables --------------------------------------------------------------------------------------
 

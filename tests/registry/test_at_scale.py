@@ -10,9 +10,11 @@ import pytest
 
 from tests import tiny
 from tests.data.serial import Killed, Serial
+from xtlray import provenance
 from xtlray.data import pieces
 from xtlray.data.prediction_folder import Manifest
 from xtlray.errors import RequestError, UnknownNameError
+from xtlray.registry import golden
 from xtlray.registry.at_scale import predict_folder
 from xtlray.registry.model import load_model
 from xtlray.registry.promotion import move_best
@@ -119,6 +121,24 @@ def test_another_property_is_refused(library: Store, table: str, tmp_path: Path)
         run(None)
     with pytest.raises(UnknownNameError, match=r"property of both@1.*other/modulus"):
         run("modulos")
+
+
+def test_answers_that_have_changed_since_publication_are_said_here(
+    library: Store, table: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes that work would say it where nobody looks."""
+
+    def crew() -> Serial:
+        raise Killed
+
+    monkeypatch.setattr(golden, "_looked_at", set())
+    monkeypatch.setattr(logging.getLogger("xtlray"), "propagate", True)
+    for versions, said in ((provenance.versions(), False), ({"torch": "0.1"}, True)):
+        monkeypatch.setattr(provenance, "versions", lambda versions=versions: versions)
+        monkeypatch.setattr(golden, "changes", lambda model: ["LiO was 1 and is 2"])
+        with pytest.raises(Killed):
+            predict_folder(library, "user/gap@1", None, [table], str(tmp_path / "out"), crew)
+        assert ("user/gap@1 answers otherwise than when it was published: LiO was 1 and is 2" in caplog.text) is said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xtlray.cli.common import Context, command
-from xtlray.errors import RequestError, WorkError
+from xtlray.errors import RequestError, WorkError, unknown
 
 if TYPE_CHECKING:
     from xtlray.leaderboard.board import Board
@@ -38,7 +38,7 @@ EMPTY = "the leaderboard is empty: run a transfer job first"
 @click.option("--rescore", is_flag=True, help="Work the test figures out again from what was predicted.")
 @click.option("--rebuild", is_flag=True, help="Make the tables that other programs read anew, from all runs.")
 @click.pass_obj
-def leaderboard(ctx: Context, run: str | None, rebuild: bool, **options: Any) -> None:
+def leaderboard(ctx: Context, run: str | None, **options: Any) -> None:
     """Which method won on which target, by how much: one row per target, method and source.
 
     Rows are ranked by validation error; test errors are for the report and choose nothing. --compare tests two methods
@@ -50,10 +50,12 @@ def leaderboard(ctx: Context, run: str | None, rebuild: bool, **options: Any) ->
     """
     from xtlray.leaderboard.board import keep_up, read_board
 
-    _check(options)
-    if rebuild:
+    _check({"run": run, **options})
+    if options["rebuild"]:
         _rebuild(ctx)
         return
+    if run and run not in (known := ctx.store.children("runs")):
+        raise unknown("run", run, known, fix="see `xtlray leaderboard`")
     board = read_board(ctx.store, [run] if run else None)
     _show(ctx, board, options)
     keep_up(ctx.store, board)
@@ -61,6 +63,9 @@ def leaderboard(ctx: Context, run: str | None, rebuild: bool, **options: Any) ->
 
 def _check(options: Mapping[str, Any]) -> None:
     """Raises `RequestError` where options do not go together."""
+    beside = [f"--{name}" for name, value in options.items() if value and name != "rebuild"]
+    if options["rebuild"] and beside:
+        raise RequestError("--rebuild is of all runs, and shows none", got=" and ".join(beside), fix="leave it out")
     if bool(options["compare"]) != bool(options["against"]):
         raise RequestError("--compare and --against go together", got="one of them", fix="name two methods")
     asked = [f"--{name}" for name in ("compare", "published", "rescore", "view") if options[name]]

@@ -31,7 +31,7 @@ BYTES = 32 << 20
 
 _BOM = b"\xef\xbb\xbf"
 _BUFFER = 4 << 20  # bytes of a column that are read at once
-_BATCH = 16_384
+_BATCH = 16_384  # rows that are read at once at most; fewer where a piece has fewer, for they are wide
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class ParquetReader(Reader):
             about = self._parquet.metadata
             self.types = self._parquet.schema_arrow
         groups = [about.row_group(i) for i in range(about.num_row_groups)]
-        self._rows, self._bytes = about.num_rows, sum(group.total_byte_size for group in groups)
+        self._rows, size = about.num_rows, sum(group.total_byte_size for group in groups)
+        self._at_once = max(1, min(ROWS, BYTES * self._rows // max(1, size)))
         self._starts = [0]
         for group in groups:
             self._starts.append(self._starts[-1] + group.num_rows)
@@ -140,9 +141,8 @@ class ParquetReader(Reader):
         self._at, self._left = -1, None
 
     def spans(self) -> Iterator[Span]:
-        at_once = max(1, min(ROWS, BYTES * self._rows // max(1, self._bytes)))
-        for start in range(0, self._rows, at_once):
-            yield Span(start, min(at_once, self._rows - start))
+        for start in range(0, self._rows, self._at_once):
+            yield Span(start, min(self._at_once, self._rows - start))
 
     def read(self, span: Span) -> pa.Table:
         with self._checked():
@@ -172,7 +172,7 @@ class ParquetReader(Reader):
     def _batches_from(self, first: int) -> Iterator[pa.RecordBatch]:
         """Group by group: a batch over two of them would be lost where one is damaged."""
         for group in range(first, len(self._starts) - 1):
-            yield from self._parquet.iter_batches(_BATCH, row_groups=[group], use_threads=False)
+            yield from self._parquet.iter_batches(min(_BATCH, self._at_once), row_groups=[group], use_threads=False)
 
     def _next(self) -> pa.RecordBatch:
         batch, self._left = self._left, None

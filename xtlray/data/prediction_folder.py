@@ -32,6 +32,7 @@ from xtlray.store import Store, canonical_json
 PLAN, MANIFEST = "_plan.json", "_manifest.json"
 _ABOUT = b"xtlray"  # key of what a part says of itself, in its footer
 _AT_ONCE = 16
+_SHORTEST = 12  # bytes of a Parquet file: what says so at both ends, and a length
 _STEM = 40  # characters of an input's name in those of its parts
 _SHOWN = 3
 
@@ -188,8 +189,13 @@ def _read_about(output: Store, name: str, plan: str) -> PartRows:
 
 
 def _tail(output: Store, name: str) -> bytes:
-    """The end of a Parquet file: its footer, the footer's length, and four bytes that say Parquet."""
+    """The end of a Parquet file: its footer, the footer's length, and four bytes that say Parquet.
+
+    Raises `ValueError` for what is too short to be one.
+    """
     size = output.size(name)
+    if size < _SHORTEST:
+        raise ValueError(f"{size} bytes")
     length = int.from_bytes(output.get_range(name, size - 8, 4), "little") + 8
     return output.get_range(name, max(0, size - length), length)
 

@@ -43,7 +43,12 @@ def carried_names(columns: Sequence[str], formulas: str) -> dict[str, str]:
 def check_output(path: Path) -> Path:
     """`path` itself if a table can be written there. Raises `RequestError` for another ending or no such folder."""
     if not path.name.lower().endswith((".csv", ".csv.gz", ".parquet")):
-        raise RequestError("The output's kind is not known", got=str(path), allowed=".csv, .csv.gz or .parquet")
+        raise RequestError(
+            "The output's kind is not known",
+            got=str(path),
+            allowed=".csv, .csv.gz or .parquet",
+            fix="choose one of these; or a folder of parts, by a slash at its end",
+        )
     if not path.parent.is_dir():
         raise RequestError("There is no such folder to write to", got=str(path.parent), fix="make it first")
     return path

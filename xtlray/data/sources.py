@@ -117,6 +117,8 @@ def find_inputs(texts: Sequence[str], output: str) -> list[InputFile]:
     """
     found: dict[str, InputFile] = {}
     for text in texts:
+        if not text.strip():  # of a variable that is not set; it would mean all that lies here
+            raise RequestError("An input has no name", got=repr(text), fix="name a file or a folder; this one is .")
         files = list(_objects(text) if _remote(text) else _files(text))
         if not files:
             raise RequestError(

@@ -55,7 +55,7 @@ def fold(store: Store, runs: Sequence[str], trials_only: bool = False) -> None:
 
 
 def fold_all(store: Store) -> dict[str, int]:
-    """Make both tables anew from all runs; returns how many runs they hold, and how many rows each.
+    """Make both tables anew from all runs; returns how many rows each of them has.
 
     Raises:
         TableError: they cannot be written to, or are of a newer xtlray.

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,15 +28,13 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from xtlray.credentials import scrub
 from xtlray.errors import StoreError, StoreGoneError, XtlrayError
 from xtlray.leaderboard.rows import TABLE_VERSION, Layout
-from xtlray.refusals import cleaned
+from xtlray.refusals import cleaned, in_short
 from xtlray.store import Store
 
 TRIES = 30  # of a change that others forestall
 FILES = 40  # of which one is made
-_LONGEST = 300  # characters of an error
 _SETTINGS = {"delta.checkpointInterval": "20"}
 _WRITER = WriterProperties(compression="SNAPPY")
 log = logging.getLogger("xtlray.leaderboard")
@@ -266,12 +263,6 @@ def _understood(verb: str, layout: Layout) -> Iterator[None]:
             raise
         raise TableError(
             f"The leaderboard's table {layout.name!r} cannot be {verb}",
-            got=f"{type(error).__name__}: {_in_short(scrub(str(error)))}",
+            got=in_short(error),
             fix="if it is damaged, make it anew with `xtlray leaderboard --rebuild`",
         ) from cleaned(error)
-
-
-def _in_short(text: str) -> str:
-    """An error of delta-rs without colours: what it is about stands at its beginning, and why at its end."""
-    words = " ".join(re.sub("\x1b\\[\\d*m|\u21b3", " ", text).split())
-    return words if len(words) < _LONGEST else f"{words[: _LONGEST // 2]} … {words[-_LONGEST // 2 :]}"

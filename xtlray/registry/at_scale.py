@@ -1,7 +1,8 @@
 """Files in, a folder of predictions out: which model answers there, and the model at work in its own processes.
 
 The version is settled when the folder is begun. An alias that has moved when the same command is given again changes
-nothing. Nothing here imports torch before a model is loaded, which the process that was called does not do.
+nothing. Nothing here imports torch before a model is loaded, which the process that was called does only where library
+versions have changed since the model was published.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from xtlray import provenance
 from xtlray.chem.formula import Compositions, parse_coded
 from xtlray.data.bulk import Crew, Job, predict_all
 from xtlray.data.prediction_folder import Manifest, Plan, claim, planned, read_plan
 from xtlray.data.sources import find_inputs
+from xtlray.records import ModelCard
 from xtlray.registry.properties import column_of
 from xtlray.registry.versions import ModelRef, resolve
 from xtlray.store import Store
@@ -52,14 +55,28 @@ def predict_folder(
     files = find_inputs(inputs, url)
     new = url.startswith("file://") and not path_of(url).is_dir()
     ref = _version(store, model, None if new else read_plan(Store.open(url)))
-    names = [answer.name for answer in ref.card().answers()]
+    card = ref.card()
+    names = [answer.name for answer in card.answers()]
     if wanted is None and len(names) > 1:
         log.warning("%s answers for %s; name another property for %s", ref, names[0], ", ".join(names[1:]))
     name = names[0 if wanted is None else column_of(str(ref), names, wanted)]
     plan = Plan(asked=model, model=str(ref), card_hash=ref.card_hash(), property=name, files=planned(files))
     folder = Store.open(url)  # makes it: only now, when nothing is wrong with what was asked for
     claim(folder, plan)
-    return predict_all(Job(tuple(files), folder, plan.identity(), ModelAt(ref, name)), plan, crew)
+
+    def working() -> AbstractContextManager[Crew]:
+        _warn_of_changes(ref, card)
+        return crew()
+
+    return predict_all(Job(tuple(files), folder, plan.identity(), ModelAt(ref, name)), plan, working)
+
+
+def _warn_of_changes(ref: ModelRef, card: ModelCard) -> None:
+    """Under other library versions, ask for its golden answers here: what other processes warn of, nobody sees."""
+    if card.golden is not None and card.versions != provenance.versions():
+        from xtlray.registry.model import load_model
+
+        load_model(ref)
 
 
 def _version(store: Store, model: str, begun: Plan | None) -> ModelRef:
