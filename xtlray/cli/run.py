@@ -53,16 +53,19 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command()
 @click.argument("job", metavar="JOB.yaml", type=click.Path(path_type=Path))
+@click.option("--expect", metavar="RUN", help="Refuse to run it as another run: its data may have changed since.")
 @job_options
 @click.pass_obj
-def run(ctx: Context, job: Path, assignments: tuple[str, ...], dry_run: bool, again: bool) -> None:
+def run(
+    ctx: Context, job: Path, assignments: tuple[str, ...], dry_run: bool, again: bool, expect: str | None
+) -> None:  # fmt: skip
     """Run a job file, resume it, or say that it is done.
 
     A run is found again by its job, its data and its sources: the same command after an interruption goes on.
     """
     from xtlray.kinds.runner import read_job
 
-    _run(ctx, read_job(job), str(job), assignments, dry_run, again)
+    _run(ctx, read_job(job), str(job), assignments, dry_run, again, expect=expect)
 
 
 @click.command(cls=SeveralValues)
@@ -147,6 +150,7 @@ def _run(
     dry_run: bool,
     again: bool,
     show: bool = False,
+    expect: str | None = None,
 ) -> None:
     import yaml
 
@@ -156,6 +160,8 @@ def _run(
     if show and not dry_run:
         ctx.progress(f"# as a job file:\n{yaml.safe_dump(job, sort_keys=False).rstrip()}")
     resolved = resolve_job(ctx.store, job, where, log.info)
+    if expect:
+        _check(resolved, expect)
     if dry_run:
         _show_plan(ctx, resolved)
         return
@@ -167,6 +173,19 @@ def _run(
     _show(ctx, finished)
     if finished.status == "failed":
         raise click.exceptions.Exit(1)
+
+
+def _check(job: Any, expected: str) -> None:
+    from xtlray.runs import run_id
+
+    found = run_id(job.name, job.identity)
+    if found != expected:
+        raise RequestError(
+            "The job is another run than the one that is expected: its data or its sources have changed",
+            got=found,
+            allowed=expected,
+            fix="submit it anew, or leave out --expect",
+        )
 
 
 def _show_plan(ctx: Context, job: Any) -> None:

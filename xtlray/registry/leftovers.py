@@ -39,7 +39,7 @@ KINDS = {
     "writes": "parts of files whose writing was cut off",
 }
 """What is found → what it is."""
-_FOLDERS = ("models", "datasets", "runs", "index", "leaderboard", "reports")  # a store's own
+_FOLDERS = ("models", "datasets", "runs", "index", "leaderboard", "reports", "builtin")  # a store's own
 _STAGED = re.compile(r".+#\d+")  # how obstore calls a file in a folder until it is whole
 Version = tuple[str, int]
 
