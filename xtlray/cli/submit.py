@@ -79,7 +79,7 @@ def _always_new(resolved: Resolved) -> bool:
 
 def _outcome(ctx: Context, resolved: Resolved) -> Mapping[str, Any] | None:
     """What came of the job, if it is done: the store knows that, though the cluster may be another one."""
-    from xtlray.runs import latest_run
+    from xtlray.runs import newest_run
 
     run = newest_run(ctx.store, resolved.name, resolved.identity)
     return run.outcome(ctx.store) if run else None

@@ -30,7 +30,6 @@ _TOKEN_FIX = (
     "set RAY_AUTH_TOKEN to the cluster's token, or RAY_AUTH_TOKEN_PATH to a file that holds it, or keep it in "
     "~/.ray/auth_token; on the head, `ray get-auth-token` prints it"
 )
-_NO_DASHBOARD_FIX = "give --address the address of the dashboard of a Ray cluster, usually http://HEAD:8265"
 _LONGEST = 300
 # What requests' errors hold → what they mean.
 _CAUSES = {
@@ -92,11 +91,8 @@ class Client(JobSubmissionClient):
         if answer.status_code >= 500 and (is_version or _is_page(answer)):
             raise self._gone(OSError(f"{answer.status_code} {answer.reason}"))
         if _is_page(answer) or (is_version and not _has_version(answer)):
-            raise RequestError(
-                "What answers at that address is no Ray dashboard",
-                got=f"{self.where}: {answer.status_code}, {answer.headers.get('content-type', 'no content type')}",
-                fix=_NO_DASHBOARD_FIX,
-            )
+            kind = answer.headers.get("content-type", "no content type")
+            raise self._no_dashboard(f"{answer.status_code}, {kind}")
         return answer
 
     def _raise_error(self, answer: Any) -> None:
@@ -150,8 +146,17 @@ class Client(JobSubmissionClient):
             "network, through a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD, then --address http://127.0.0.1:8265",
         )
 
+    def _no_dashboard(self, answer: str) -> RequestError:
+        return RequestError(
+            "What answers at that address is no Ray dashboard",
+            got=f"{self.where}: {answer}",
+            fix="give --address the address of the dashboard of a Ray cluster, usually http://HEAD:8265",
+        )
+
     def _unauthorized(self, error: AuthenticationError) -> RequestError:
         refused = error.message.startswith("Authentication failed")  # 403, and not 401
+        if "<html" in error.message.lower():  # of what stands before the cluster, or instead of it
+            return self._no_dashboard(f"{403 if refused else 401}, a page that asks for a login")
         sent = f"the token of {self._token_from}" if self._token_from else "none"
         return RequestError(
             "The cluster refuses the token" if refused else "The cluster asks for a token",

@@ -25,7 +25,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that an archive knows: equal files
 # is a worker of Ray's: what it has loaded says where that Python lies, where there is Linux' /proc.
 START_SCRIPT = r"""
 ray='s|^[^/]*\(/.*\)/lib\(64\)*/python[0-9.]*/site-packages/ray/_raylet\.so$|\1|p'
-prefix=$(sed -n "$ray" "/proc/$PPID/maps" 2>/dev/null | head -n 1)
+prefix=$({ sed -n "$ray" "/proc/$PPID/maps" | head -n 1; } 2>/dev/null)
 for python in "${prefix:+$prefix/bin/python}" python3 python; do
     if "$python" -c 'import sys, importlib.util; sys.exit(not importlib.util.find_spec("ray"))' 2>/dev/null; then
         exec "$python" -m xtlray.submit.arrival "$@"
