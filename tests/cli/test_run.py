@@ -110,6 +110,16 @@ def test_wrong_requests(xtlray: Callable[..., Said], file: Path, words: list[str
     assert "Traceback" not in err
 
 
+def test_another_run_than_the_one_that_is_expected(xtlray: Callable[..., Said], file: Path, store: Store) -> None:
+    run = planned(xtlray("run", file, "--dry-run", "--json"))["run"]
+    assert planned(xtlray("run", file, "--expect", run, "--dry-run", "--json"))["run"] == run
+    tiny.dataset(store, values=[1.0] * len(tiny.FORMULAS))
+    code, out, err = xtlray("run", file, "--expect", run)
+    assert (code, out) == (2, "")
+    assert f"Allowed: {run}" in err
+    assert "its data or its sources have changed" in err
+
+
 # --- without a job file ----------------------------------------------------------------------------------------------
 
 
