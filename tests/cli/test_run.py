@@ -198,6 +198,17 @@ def test_what_a_run_answers(xtlray: Callable[..., Said], file: Path, monkeypatch
     assert "predict user/gap@best" in err
 
 
+def test_a_submitted_run_does_not_tell_where_its_program_lies(
+    xtlray: Callable[..., Said], file: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    ended(monkeypatch, Finished("small-1", "done", 2, ["user/gap@2"], 61.26, [], {}))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["/somewhere/xtlray/cli/main.py"])
+    assert "/somewhere/xtlray/cli/main.py predict user/gap@best" in xtlray("run", file)[2]
+    monkeypatch.setenv("XTLRAY_BUILTIN", str(store.local_path))
+    assert "\n  xtlray predict user/gap@best" in xtlray("run", file)[2]
+
+
 def test_a_run_without_some_of_its_models_exits_1(
     xtlray: Callable[..., Said], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

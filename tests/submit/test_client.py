@@ -135,6 +135,16 @@ def test_a_file_of_the_token_that_is_not_there(no_cluster: pytest.MonkeyPatch, t
         Client("http://127.0.0.1:1")
 
 
+def test_where_there_should_be_a_token_and_is_none(no_cluster: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    no_cluster.setenv("RAY_AUTH_MODE", "token")
+    with pytest.raises(RequestError, match=r"no token for the cluster.*RAY_AUTH_MODE=token"):
+        Client("http://127.0.0.1:1")
+    (tmp_path / "token").write_text("\n")
+    no_cluster.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    with pytest.raises(RequestError, match="token for the cluster is empty"):
+        Client("http://127.0.0.1:1")
+
+
 # --- jobs ------------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import sys
@@ -246,7 +247,11 @@ def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
 
 
 def _next_steps(ctx: Context, models: list[str]) -> list[str]:
-    program = "xtlray" if shutil.which("xtlray") else _shortest(Path(sys.argv[0]))
+    from xtlray.store import BUILTIN_VARIABLE
+
+    # Where this is a submitted job, its path is no concern of whoever reads its log.
+    known = shutil.which("xtlray") or BUILTIN_VARIABLE in os.environ
+    program = "xtlray" if known else _shortest(Path(sys.argv[0]))
     store = f" --store {ctx.store_url}" if ctx.store_url else ""
     name = models[-1].partition("@")[0]
     return [

@@ -171,9 +171,10 @@ def _token() -> tuple[str | None, dict[str, str]]:
     Ray's client itself sends one only where RAY_AUTH_MODE=token is set too, and else is answered 401.
 
     Raises:
-        RequestError: the file that is named cannot be read.
+        RequestError: the file that is named cannot be read, or there is none where RAY_AUTH_MODE says that there is.
     """
-    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+    mode = os.environ.get("RAY_AUTH_MODE")
+    if mode is not None and mode.lower() != "token":
         return None, {}
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     usual = Path.home() / ".ray" / "auth_token"
@@ -183,9 +184,13 @@ def _token() -> tuple[str | None, dict[str, str]]:
         where, token = f"RAY_AUTH_TOKEN_PATH={path}", _read(Path(path))
     elif usual.is_file():
         where, token = str(usual), _read(usual)
-    else:
+    elif mode is None:
         return None, {}
+    else:
+        raise RequestError("There is no token for the cluster", got=f"RAY_AUTH_MODE={mode}", fix=_TOKEN_FIX)
     token = token.strip()
+    if not token:
+        raise RequestError("The token for the cluster is empty", got=where, fix=_TOKEN_FIX)
     remember(token)
     return where, {"Authorization": f"Bearer {token}"}
 
