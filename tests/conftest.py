@@ -6,12 +6,15 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.fake_s3 import FakeS3, serving
 from xtlray.store import Store
+
+if TYPE_CHECKING:
+    from tests.fake_dashboard import Dashboard
 
 
 @pytest.fixture
@@ -50,6 +53,24 @@ def fake_s3(no_aws: pytest.MonkeyPatch) -> Iterator[FakeS3]:
 def s3(fake_s3: FakeS3) -> Store:
     """An empty store in that bucket. Its URL is its own, for patience is kept per URL."""
     return Store.open(f"s3://bucket/{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which nothing is said about clusters and their tokens."""
+    for name in [name for name in os.environ if name.startswith(("RAY_ADDRESS", "RAY_API_SERVER", "RAY_AUTH"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return monkeypatch
+
+
+@pytest.fixture
+def dashboard(no_cluster: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """A small Jobs API, as a cluster has it."""
+    from tests import fake_dashboard
+
+    with fake_dashboard.serving() as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

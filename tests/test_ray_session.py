@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.runtime_env.runtime_env import _merge_runtime_env  # what Ray joins the two with
 
 from tests.fake_s3 import FakeS3
 from xtlray import ray_session
@@ -83,6 +85,18 @@ def test_on_a_cluster_it_is_set_on_every_node_and_no_key_travels(ray: Recorded, 
         assert ray.arguments["runtime_env"] == {
             "env_vars": {**OFF, "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_supported"}
         }
+
+
+def test_what_a_submitted_job_has_been_given_is_not_set_twice(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:
+    given = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported", "XTLRAY_STORE": "s3://b"}
+    no_aws.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    no_aws.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": {"env_vars": given}, "metadata": {}}))
+    with RaySession() as session, session():
+        assert set(ray.arguments["runtime_env"]["env_vars"]) == {"AWS_RESPONSE_CHECKSUM_VALIDATION"}
+        assert _merge_runtime_env({"env_vars": given}, ray.arguments["runtime_env"]) is not None
+    no_aws.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": {"env_vars": None}}))
+    with RaySession() as session, session():
+        assert ray.arguments["runtime_env"]["env_vars"] == OFF
 
 
 def test_why_ray_did_not_start_is_said_without_secrets(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from xtlray import provenance
-from xtlray.runs import Run, new_attempt, now, open_run, run_id
+from xtlray.runs import Run, new_attempt, newest_run, now, open_run, run_id
 from xtlray.store import Store
 
 IDENTITY = {"kind": "pretrain", "name": "demo", "epochs": 2, "data": {"a/b": "abc"}}
@@ -48,6 +48,14 @@ def test_again_counts_and_the_newest_is_meant(store: Store) -> None:
     assert open_run(store, "demo", IDENTITY) == second
     assert open_run(store, "demo", IDENTITY, again=True).id == f"{first.id}-3"
     assert yaml.safe_load(store.get(f"runs/{first.id}/job.yaml")) == IDENTITY
+
+
+def test_looking_for_a_run_begins_none(store: Store) -> None:
+    assert newest_run(store, "demo", IDENTITY) is None
+    assert store.list("") == []
+    for again in (False, True, True):
+        opened = open_run(store, "demo", IDENTITY, again)
+        assert newest_run(store, "demo", IDENTITY) == opened
 
 
 def test_again_where_there_is_none_is_the_first(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xtlray import scrub as module
-from xtlray.scrub import remember, scrub
+from xtlray.scrub import holds_secret, remember, scrub
 
 SECRET = "wJalr/XUtn+FEMI=K7"
 
@@ -65,3 +65,10 @@ def test_a_word_too_short_for_a_secret_does_not_eat_the_text(no_aws: pytest.Monk
 )
 def test_signatures(text: str, expected: str, no_aws: pytest.MonkeyPatch) -> None:
     assert scrub(text) == expected
+
+
+def test_whether_a_text_holds_one(no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    assert holds_secret(f"a: {SECRET}")
+    assert holds_secret("a=wJalr%2FXUtn%2BFEMI%3DK7")
+    assert not holds_secret("sig=of-somebody-else")

@@ -12,15 +12,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("xtlray", "torch", "ray", "numpy", "scikit-learn", "pymatgen", "pyarrow", "safetensors", "skops")
+import xtlray
+
+COMMIT_VARIABLE = "XTLRAY_COMMIT"  # set where code has travelled without its checkout, by whoever sent it
+PACKAGES = ("torch", "ray", "numpy", "scikit-learn", "pymatgen", "pyarrow", "safetensors", "skops")
 
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, `-dirty` if it has changes; None outside of one."""
+    """The commit of the checkout that this package runs or was sent from, `-dirty` if it has changes; else None."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
-        return None
+        return os.environ.get(COMMIT_VARIABLE) or None
     try:
         head = _git(here, "rev-parse", "--short=12", "HEAD")
         changed = _git(here, "status", "--porcelain", "--untracked-files=no")
@@ -37,7 +40,7 @@ def _git(folder: Path, *words: str) -> str:
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that results depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "xtlray": xtlray.__version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

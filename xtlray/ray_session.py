@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, redirect_stdout
 
 from xtlray import credentials, provenance
@@ -72,7 +73,8 @@ class RaySession:
         try:
             if address:
                 # Workers elsewhere have their node's environment: what S3 needs is set there too. Keys never travel.
-                checksums = {name: os.environ[name] for name in credentials.CHECKSUMS}
+                given = _given_to_the_job()
+                checksums = {name: os.environ[name] for name in credentials.CHECKSUMS if name not in given}
                 ray.init(address=address, runtime_env={"env_vars": checksums}, **common)
             else:
                 # Not /tmp/ray, which may be somebody else's.
@@ -87,3 +89,9 @@ class RaySession:
         self.started = True
         for node in ray.nodes():
             log.debug("metrics at http://%s:%s/metrics", node["NodeManagerAddress"], node["MetricsExportPort"])
+
+
+def _given_to_the_job() -> Set[str]:
+    """Names of the variables that all processes of a submitted job have already; Ray refuses to set one twice."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
+    return set((job.get("runtime_env") or {}).get("env_vars") or {})

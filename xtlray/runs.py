@@ -60,6 +60,13 @@ def open_run(store: Store, name: str, identity: dict[str, Any], again: bool = Fa
         number += 1
 
 
+def newest_run(store: Store, name: str, identity: dict[str, Any]) -> Run | None:
+    """The newest run of this job; None where it was never begun."""
+    base = run_id(name, identity)
+    latest = _latest(store, base)
+    return Run(base if latest == 1 else f"{base}-{latest}", identity) if latest else None
+
+
 def _latest(store: Store, base: str) -> int:
     number = 0
     while store.exists(f"runs/{base if number == 0 else f'{base}-{number + 1}'}/job.yaml"):

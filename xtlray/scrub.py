@@ -29,6 +29,11 @@ def scrub(text: str) -> str:
     return _SIGNATURES.sub(rf"\g<1>{HIDDEN}", text)
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a secret that this process knows stands in `text`, in whatever spelling."""
+    return any(secret in text for secret in _secrets())
+
+
 def _secrets() -> list[str]:
     """Every secret in each of its spellings, the longest first: one may be a part of another."""
     found = {value for name, value in os.environ.items() if _NAME.match(name)} | _remembered

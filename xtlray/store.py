@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "./xtlray-store"
 ENVIRONMENT_VARIABLE = "XTLRAY_STORE"
+BUILTIN_VARIABLE = "XTLRAY_BUILTIN"  # set where code has travelled without what it comes with: `submit/package.py`
 NONCE = "nonce"  # key of what makes a claim unlike any other
 _RACES = 8
 _AT_ONCE = 16  # requests of one call
@@ -353,8 +354,9 @@ class Store:
 
 
 def builtin() -> Store:
-    """The read-only store that comes with the package: the demo datasets, laid out as in any other store."""
-    return Store(Path(__file__).with_name("builtin").as_uri(), read_only=True)
+    """The read-only store that comes with the package: demo datasets and a model, laid out as in any other store."""
+    elsewhere = os.environ.get(BUILTIN_VARIABLE)
+    return Store(absolute(elsewhere or str(Path(__file__).with_name("builtin"))), read_only=True)
 
 
 def _listed(item: Any) -> Listed:

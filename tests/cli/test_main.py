@@ -214,7 +214,7 @@ def test_import_xtlray_is_quick_and_imports_no_big_library() -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--help"]) == 0
     said = capsys.readouterr().out
-    for name in ("data", "run", "pretrain", "transfer", "leaderboard", "models", "predict", "doctor"):
+    for name in ("data", "run", "pretrain", "transfer", "submit", "jobs", "leaderboard", "models", "predict", "doctor"):
         assert f"\n  {name} " in said
 
 

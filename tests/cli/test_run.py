@@ -110,6 +110,16 @@ def test_wrong_requests(xtlray: Callable[..., Said], file: Path, words: list[str
     assert "Traceback" not in err
 
 
+def test_another_run_than_the_one_that_is_expected(xtlray: Callable[..., Said], file: Path, store: Store) -> None:
+    run = planned(xtlray("run", file, "--dry-run", "--json"))["run"]
+    assert planned(xtlray("run", file, "--expect", run, "--dry-run", "--json"))["run"] == run
+    tiny.dataset(store, values=[1.0] * len(tiny.FORMULAS))
+    code, out, err = xtlray("run", file, "--expect", run)
+    assert (code, out) == (2, "")
+    assert f"Allowed: {run}" in err
+    assert "its data or its sources have changed" in err
+
+
 # --- without a job file ----------------------------------------------------------------------------------------------
 
 
@@ -204,6 +214,17 @@ def test_learning_curves_are_shown_as_a_table(
         ["user/gap 20 sc-ml-ef 1.25 0.1 eV", "user/gap 20 base 4.5 0.1 eV", "user/gap 100 base 3.5 0.1 eV"],
     )
     assert "its picture: here/curve.svg" in err
+
+
+def test_a_submitted_run_does_not_tell_where_its_program_lies(
+    xtlray: Callable[..., Said], file: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    ended(monkeypatch, Finished("small-1", "done", 2, ["user/gap@2"], 61.26, [], {}))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["/somewhere/xtlray/cli/main.py"])
+    assert "/somewhere/xtlray/cli/main.py predict user/gap@best" in xtlray("run", file)[2]
+    monkeypatch.setenv("XTLRAY_BUILTIN", str(store.local_path))
+    assert "\n  xtlray predict user/gap@best" in xtlray("run", file)[2]
 
 
 def test_a_run_without_some_of_its_models_exits_1(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from xtlray import catalog
 from xtlray.data.dataset import open_dataset
@@ -68,6 +69,16 @@ def test_jobs_on_built_in_data_can_be_planned(name: str, store: Store, monkeypat
     arms = len(job.settings.transfer.targets) * 4
     assert plan["transfer"]["trials"] >= arms
     assert plan["transfer"]["disk_mb"] > 0
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_resolved_job_is_the_same_run(name: str, store: Store) -> None:
+    """It is what travels to a cluster."""
+    job = resolve_job(store, read_job(JOBS / name), name, lambda text: None)
+    resolved = {"kind": job.kind, "name": job.name, **job.settings.model_dump(mode="json")}
+    assert (
+        resolve_job(store, yaml.safe_load(yaml.safe_dump(resolved)), name, lambda text: None).identity == job.identity
+    )
 
 
 def test_the_time_of_a_step_is_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import sys
@@ -53,16 +54,19 @@ def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command()
 @click.argument("job", metavar="JOB.yaml", type=click.Path(path_type=Path))
+@click.option("--expect", metavar="RUN", help="Refuse to run it as another run: its data may have changed since.")
 @job_options
 @click.pass_obj
-def run(ctx: Context, job: Path, assignments: tuple[str, ...], dry_run: bool, again: bool) -> None:
+def run(
+    ctx: Context, job: Path, assignments: tuple[str, ...], dry_run: bool, again: bool, expect: str | None
+) -> None:  # fmt: skip
     """Run a job file, resume it, or say that it is done.
 
     A run is found again by its job, its data and its sources: the same command after an interruption goes on.
     """
     from xtlray.kinds.runner import read_job
 
-    _run(ctx, read_job(job), str(job), assignments, dry_run, again)
+    _run(ctx, read_job(job), str(job), assignments, dry_run, again, expect=expect)
 
 
 @click.command(cls=SeveralValues)
@@ -147,6 +151,7 @@ def _run(
     dry_run: bool,
     again: bool,
     show: bool = False,
+    expect: str | None = None,
 ) -> None:
     import yaml
 
@@ -156,6 +161,8 @@ def _run(
     if show and not dry_run:
         ctx.progress(f"# as a job file:\n{yaml.safe_dump(job, sort_keys=False).rstrip()}")
     resolved = resolve_job(ctx.store, job, where, log.info)
+    if expect:
+        _check(resolved, expect)
     if dry_run:
         _show_plan(ctx, resolved)
         return
@@ -167,6 +174,19 @@ def _run(
     _show(ctx, finished)
     if finished.status == "failed":
         raise click.exceptions.Exit(1)
+
+
+def _check(job: Any, expected: str) -> None:
+    from xtlray.runs import run_id
+
+    found = run_id(job.name, job.identity)
+    if found != expected:
+        raise RequestError(
+            "The job is another run than the one that is expected: its data or its sources have changed",
+            got=found,
+            allowed=expected,
+            fix="submit it anew, or leave out --expect",
+        )
 
 
 def _show_plan(ctx: Context, job: Any) -> None:
@@ -238,7 +258,11 @@ def _show_bench(ctx: Context, figures: dict[str, Any]) -> None:
 
 
 def _next_steps(ctx: Context, models: list[str]) -> list[str]:
-    program = "xtlray" if shutil.which("xtlray") else _shortest(Path(sys.argv[0]))
+    from xtlray.store import BUILTIN_VARIABLE
+
+    # Where this is a submitted job, its path is no concern of whoever reads its log.
+    known = shutil.which("xtlray") or BUILTIN_VARIABLE in os.environ
+    program = "xtlray" if known else _shortest(Path(sys.argv[0]))
     store = f" --store {ctx.store_url}" if ctx.store_url else ""
     name = models[-1].partition("@")[0]
     return [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from xtlray.store import Listed, Store
 
-_FOLDERS = ("models", "datasets", "runs", "index", "leaderboard", "reports")  # a store's own
+_FOLDERS = ("models", "datasets", "runs", "index", "leaderboard", "reports", "builtin")  # a store's own
 _STAGED = re.compile(r".+#\d+")  # how obstore calls a file in a folder until it is whole
 
 

@@ -1,0 +1,1 @@
+"""A job sent to a cluster through Ray's Jobs API: what travels, what is checked here and there, how it is followed."""
