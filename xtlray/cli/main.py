@@ -24,6 +24,7 @@ COMMANDS = {
     "run": ("xtlray.cli.run:run", "Run a job file."),
     "pretrain": ("xtlray.cli.run:pretrain", "Pretrain a source network, without a job file."),
     "transfer": ("xtlray.cli.run:transfer", "Carry source networks over to small targets, without a job file."),
+    "status": ("xtlray.cli.status:status", "What runs now, how far it is, what failed, how long it will take."),
     "leaderboard": ("xtlray.cli.leaderboard:leaderboard", "Which method won on which target, by how much."),
     "models": ("xtlray.cli.models:models", "Published models: list, show, verify."),
     "predict": ("xtlray.cli.predict:predict", "Predict a property for formulas of your own."),

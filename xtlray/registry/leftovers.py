@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -18,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from xtlray.errors import RequestError, StoreError, StoreGoneError
+from xtlray.clock import now_of
+from xtlray.errors import RequestError
 from xtlray.names import check_model_name
 from xtlray.registry.publishing import claim_key
 from xtlray.registry.removal import remove as finish
@@ -89,7 +89,7 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
         store: where.
         older_than_hours: a folder in which anything is younger is left alone.
     """
-    found = Found(_now(store) - timedelta(hours=older_than_hours))
+    found = Found(now_of(store) - timedelta(hours=older_than_hours))
     models = store.listing("models")
     runs = _by_run(store.listing("runs"))
     _models(store, models, runs, found)
@@ -103,20 +103,6 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
         found.add("writes", item.key, [item])
     found.leftovers.sort(key=lambda each: (list(KINDS).index(each.kind), each.place))
     return found
-
-
-def _now(store: Store) -> datetime:
-    """The present time by the store's clock, which ages are told by: the one here may be wrong."""
-    folder = f"{PREFIX}{uuid.uuid4().hex[:12]}"
-    try:
-        store.create(f"{folder}/clock", b"now")
-        items = store.listing(folder)
-        store.delete_folder(folder)
-    except StoreGoneError:
-        raise
-    except (StoreError, RequestError):
-        items = []  # of one that cannot be written to, nothing will be deleted
-    return items[0].modified if items else datetime.now(UTC)
 
 
 def remove(store: Store, leftover: Leftover) -> bool:
