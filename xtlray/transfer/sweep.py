@@ -150,6 +150,9 @@ class _Watch(tune.Callback):
     def __init__(self, store: Store, sweep: Sweep, on_record: OnRecord, on_running: OnRunning) -> None:
         self.store, self.sweep, self.on_record, self.on_running = store, sweep, on_record, on_running
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()  # Tune keeps a copy in its files: whom we tell of trials lives in this process only
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.on_running(trial.config["trial"], True)
 
