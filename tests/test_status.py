@@ -80,6 +80,30 @@ def test_one_that_runs(store: Store, later: Any) -> None:
     assert (found.details["started"], found.details["hardware"]) == ("2026-01-02T03:04:05Z", "a processor, 2 cores")
 
 
+@pytest.mark.parametrize(("records", "done"), [(3, 12), (20, 20), (60, 40)])
+def test_records_that_came_after_the_last_note_are_counted(store: Store, later: Any, records: int, done: int) -> None:
+    attempt = begun(store)
+    sweeping(attempt)
+    note(store, attempt)
+    for n in range(records):
+        store.create_json(f"{attempt.run.folder}/trials/t{n}.json", {})
+    later(1000)
+    found = status_of(store, attempt.run.id)
+    assert (found.state, found.done, found.stages[0].done, found.stages[1].done) == ("silent", done, done, 0)
+
+
+def test_records_of_the_stage_before_are_not_counted_again(store: Store) -> None:
+    attempt = begun(store)
+    sweeping(attempt)
+    attempt.progress.tell(done=40)
+    attempt.progress.begin("seeds", "trials", 8)
+    note(store, attempt)
+    for n in range(43):
+        store.create_json(f"{attempt.run.folder}/trials/t{n}.json", {})
+    found = status_of(store, attempt.run.id)
+    assert (found.doing, found.done, found.stages[0].done) == ("seeds", 3, 40)
+
+
 def test_one_whose_notes_have_stopped_is_silent_and_keeps_how_far_it_was(store: Store, later: Any) -> None:
     attempt = begun(store)
     sweeping(attempt)
@@ -200,8 +224,9 @@ def test_an_overview_has_the_unfinished_first_and_the_last_few_that_are_done(sto
 
 
 def test_an_overview_looks_at_few_keys(fake_s3: FakeS3, s3: Store) -> None:
-    """Of each run one lookup, and of one that goes on a handful more, however many trials it has."""
+    """Of each run one lookup, and of one that goes on a handful more; no trial's record is read."""
     going = begun(s3, "going")
+    sweeping(going)
     note(s3, going)
     for n in range(50):
         s3.create_json(f"{going.run.folder}/trials/t{n}.json", {})
@@ -210,7 +235,7 @@ def test_an_overview_looks_at_few_keys(fake_s3: FakeS3, s3: Store) -> None:
     before = len(fake_s3.requests)
     assert len(overview(s3)) == 4
     asked = fake_s3.requests[before:]
-    assert not [request for request in asked if "trials" in str(request)]
+    assert not [path for _, path, _ in asked if "trials/t" in path]
     assert len(asked) < 25
 
 

@@ -19,7 +19,7 @@ from xtlray.scrub import scrub
 from xtlray.store import Store
 
 log = logging.getLogger("xtlray.progress")
-EVERY = 20.0  # s between two notes
+FIRST, EVERY = 1.0, 20.0  # s between two notes: at first, and in the long run
 KEEP = 3  # notes; a reader may be at one that has just become old
 MOST_ERRORS, LONGEST_ERROR = 5, 300
 LAST_NOTE_S = 5.0  # that the end of an attempt waits for its last note: the store may be gone
@@ -34,7 +34,7 @@ class Stage(Record):
     name: str
     unit: Unit = ""
     done: int = 0
-    total: int | None = Field(None, description="None where it is not counted")
+    total: int | None = Field(default=None, description="None where it is not counted")
     failed: int = 0
 
 
@@ -44,11 +44,11 @@ class Note(Record):
     doing: str = Field(description="the stage that it is in")
     stages: list[Stage]
     errors: list[str] = Field(description="the first few, of trials that failed")
-    left_s: float | None = Field(None, description="seconds that are left if it goes on like this")
-    rows_per_s: float | None = Field(None, description="training rows a second, of a pretraining")
-    disk_full: float | None = Field(None, description="share of the disk of Ray's files that is full, 0 … 1")
+    left_s: float | None = Field(default=None, description="seconds that are left if it goes on like this")
+    rows_per_s: float | None = Field(default=None, description="training rows a second, of a pretraining")
+    disk_full: float | None = Field(default=None, description="share of the disk of Ray's files that is full, 0 … 1")
     every_s: float = Field(description="seconds until the next note")
-    ended: str | None = Field(None, description="done, or the error that ended the attempt; None while it goes on")
+    ended: str | None = Field(default=None, description="done, or the error that ended the attempt; None while it goes on")
 
 
 class Progress:
@@ -115,7 +115,7 @@ class Notes:
         store: where.
         attempt: the attempt's folder.
         progress: how far it is.
-        every: seconds between two notes.
+        every: seconds between two notes, in the long run; the first ones come faster.
     """
 
     def __init__(self, store: Store, attempt: str, progress: Progress, every: float = EVERY) -> None:
@@ -137,15 +137,17 @@ class Notes:
         self._thread.join(LAST_NOTE_S)
 
     def _run(self) -> None:
+        pause = min(FIRST, self.every)
         while self._ended is None:
-            self._write(None)
-            self.progress.news.wait(self.every)
+            self._write(pause, None)
+            self.progress.news.wait(pause)
             self.progress.news.clear()
-        self._write(self._ended)
+            pause = min(2 * pause, self.every)
+        self._write(pause, self._ended)
 
-    def _write(self, ended: str | None) -> None:
+    def _write(self, pause: float, ended: str | None) -> None:
         number = self._written + 1
-        note = self.progress.note(self.every, self._disk.look(), ended)
+        note = self.progress.note(pause, self._disk.look(), ended)
         try:
             self.store.create_json(f"{self.folder}/{number}.json", note.as_json())
             self._written = number

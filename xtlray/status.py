@@ -36,7 +36,8 @@ FINISHED = 5  # runs that have ended, in an overview
 _AT_ONCE = 16  # runs that are looked at
 
 Clock = Callable[[], datetime]
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,10 @@ def _status(store: Store, run: str, outcome: Listed | None, clock: Clock, detail
     if note is None:
         return about("silent")
     if note.ended not in (None, "done"):  # done: its outcome is about to be written
-        return about("stopped", **_of(note))
+        return about("stopped", **_of(note, _records(store, run, note)))
     alive = silent is not None and silent <= NOTES_MISSED * note.every_s + LEEWAY_S
     left = max(0.0, note.left_s - (silent or 0.0)) if alive and note.left_s is not None else None
-    return about("running" if alive else "silent", **{**_of(note), "left_s": left})
+    return about("running" if alive else "silent", **_of(note, _records(store, run, note)), left_s=left)
 
 
 def _ended(store: Store, run: str, outcome: Listed, details: dict[str, Any]) -> RunStatus:
@@ -140,9 +141,22 @@ def _ended(store: Store, run: str, outcome: Listed, details: dict[str, Any]) -> 
     )
 
 
-def _of(note: Note) -> dict[str, Any]:
-    """What a note says, in the words of a status."""
-    stage = next((stage for stage in note.stages if stage.name == note.doing), Stage(name=note.doing))
+def _records(store: Store, run: str, note: Note) -> int:
+    """How many trials have left their record; it is asked for only in a sweep."""
+    at = next((stage for stage in note.stages if stage.name == note.doing), None)
+    return len(store.children(f"runs/{run}/trials")) if at and at.unit == "trials" else 0
+
+
+def _of(note: Note, records: int) -> dict[str, Any]:
+    """What a note says, in the words of a status; of a sweep, with the records that have come since."""
+    others = sum(stage.done for stage in note.stages if stage.unit == "trials" and stage.name != note.doing)
+    stages = [
+        stage.model_copy(update={"done": max(stage.done, min(records - others, stage.total or 0))})
+        if stage.name == note.doing
+        else stage
+        for stage in note.stages
+    ]
+    stage = next((stage for stage in stages if stage.name == note.doing), Stage(name=note.doing))
     return {
         "doing": note.doing,
         "done": stage.done if stage.unit else None,
@@ -153,7 +167,7 @@ def _of(note: Note) -> dict[str, Any]:
         "disk_full": note.disk_full,
         "ended": note.ended,
         "errors": note.errors,
-        "stages": note.stages,
+        "stages": stages,
     }
 
 

@@ -129,7 +129,8 @@ def run_arms(
     most = most_trials(first, settings, facts)
     tally = Tally(most, say, campaign.progress, Gauges(campaign.sweep.run))
     campaign.progress.expect("configurations", "trials", len(first))
-    campaign.progress.expect("seeds", "trials", most - len(first))
+    if most > len(first):
+        campaign.progress.expect("seeds", "trials", most - len(first))
 
     def run(specs: list[TrialSpec], stage: str) -> dict[str, TrialRecord]:
         tally.begin(stage, specs)
@@ -148,7 +149,8 @@ def run_arms(
 
     records = run(first, "configurations")
     further = further_trials(first, settings, facts, records)
-    records |= run(further, "seeds")
+    if further:
+        records |= run(further, "seeds")
     return {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
 
 

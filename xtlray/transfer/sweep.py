@@ -251,8 +251,10 @@ def _tune(
         gpu=gpus > 0,
         run=run,
     )
+    actor = tune.with_resources(actor, {"cpu": cpus, "gpu": gpus})
+    actor.__qualname__ = TrialActor.__name__  # as Ray calls the processes, which would be "ResourceTrainable"
     tuner = tune.Tuner(
-        tune.with_resources(actor, {"cpu": cpus, "gpu": gpus}),
+        actor,
         param_space={"trial": tune.grid_search([spec.id for spec in todo])},
         tune_config=tune.TuneConfig(
             metric="val_mae",
