@@ -15,8 +15,8 @@ import pytest
 LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
-        "arrow_files backend credentials errors model_records names patience provenance record records refusals runs "
-        "scrub settings store store_check strict urls",
+        "arrow_files backend clock credentials errors model_records names patience progress provenance record records "
+        "refusals runs scratch scrub settings status store store_check strict urls",
         "catalog",
         "chem",
         "data",
@@ -25,7 +25,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "pretrain transfer",
         "registry leaderboard",
         "report",
-        "estimator pipeline ray_session",
+        "estimator pipeline ray_logs ray_session",
         "bench submit",
         "kinds",
         "cli",
@@ -36,7 +36,7 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 # Which parts may import a library that is slow to import or has one owner. A path is a single file, the exceptions.
 OWNERS: dict[str, frozenset[str]] = {
-    "ray": frozenset({"data", "pretrain", "transfer", "ray_session", "bench", "submit", "cli/doctor.py"}),
+    "ray": frozenset({"data", "pretrain", "transfer", "ray_logs", "ray_session", "bench", "submit", "cli/doctor.py"}),
     "torch": frozenset(part for part, rank in RANK.items() if rank >= RANK["data"]),
     "obstore": frozenset({"backend", "store"}),
     "deltalake": frozenset({"leaderboard", "store_check"}),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +14,18 @@ import pytest
 from ray.runtime_env.runtime_env import _merge_runtime_env  # what Ray joins the two with
 
 from tests.fake_s3 import FakeS3
-from xtlray import ray_session
-from xtlray.errors import WorkError
+from xtlray import provenance, ray_logs, ray_session
+from xtlray.errors import RequestError, WorkError
 from xtlray.ray_session import RaySession
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The scratch folder of this test."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(provenance, "scratch", lambda: folder)
+    return folder
 
 
 def test_what_ray_prints_until_it_is_shut_down_stays_off_stdout(
@@ -40,6 +51,8 @@ def test_what_ray_prints_until_it_is_shut_down_stays_off_stdout(
 class Recorded:
     """In the place of Ray: keeps what it is started with, and the environment of that moment."""
 
+    job_config = SimpleNamespace(JobConfig=lambda metadata: metadata)
+
     def __init__(self) -> None:
         self.arguments: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
@@ -47,11 +60,16 @@ class Recorded:
     def is_initialized(self) -> bool:
         return False
 
-    def init(self, **arguments: Any) -> None:
+    def init(self, **arguments: Any) -> Any:
         self.arguments, self.environment = arguments, dict(os.environ)
+        folder = Path(arguments.get("_temp_dir", "/tmp/ray")) / "session_2026-01-02_03-04-05_678901_1"
+        if "_temp_dir" in arguments:
+            (folder / "logs").mkdir(parents=True)
+            (folder / "logs" / "raylet.out").write_text("x" * 1000)
+        return SimpleNamespace(address_info={"session_dir": str(folder)})
 
     def nodes(self) -> list[Any]:
-        return []
+        return [{"NodeManagerAddress": "10.0.0.1", "MetricsExportPort": 8080}]
 
     def shutdown(self) -> None:
         """Nothing to stop."""
@@ -113,3 +131,90 @@ def test_stdout_is_given_back_after_an_error(capsys: pytest.CaptureFixture[str])
         raise KeyError
     print("a result")
     assert capsys.readouterr().out == "a result\n"
+
+
+# --- what it leaves --------------------------------------------------------------------------------------------------
+
+
+def test_ray_calls_the_work_by_the_run(ray: Recorded) -> None:
+    with RaySession("oqmd-1a2b3c4d") as session, session():
+        assert ray.arguments["job_config"] == {"xtlray_run": "oqmd-1a2b3c4d"}
+
+
+def test_the_logs_of_a_ray_of_our_own_are_bounded(ray: Recorded) -> None:
+    with RaySession() as session, session():
+        assert int(ray.environment["RAY_ROTATION_MAX_BYTES"]) <= 2**25
+        assert ray.environment["RAY_ROTATION_BACKUP_COUNT"] == "1"
+
+
+def test_while_it_is_up_prometheus_finds_it_and_afterwards_nothing_is_left(ray: Recorded, scratch: Path) -> None:
+    with RaySession() as session:
+        assert list(scratch.iterdir()) == []  # it starts late
+        with session():
+            (targets,) = scratch.glob("metrics-*.json")
+            assert json.loads(targets.read_text()) == [{"labels": {"job": "ray"}, "targets": ["10.0.0.1:8080"]}]
+            assert list(scratch.glob("session_*"))
+    assert list(scratch.iterdir()) == []
+
+
+def test_where_the_work_failed_rays_logs_stay_and_where_is_said_with_v(
+    ray: Recorded, scratch: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("xtlray"), "propagate", True)
+    caplog.set_level(logging.DEBUG, "xtlray.ray")
+    with pytest.raises(WorkError), RaySession() as session, session():
+        raise WorkError("diverged")
+    (folder,) = scratch.iterdir()
+    assert folder.name.startswith("session_")
+    assert str(folder) in caplog.messages[-1]
+
+
+def test_the_files_of_a_ray_that_was_joined_are_not_ours(
+    ray: Recorded, no_aws: pytest.MonkeyPatch, scratch: Path
+) -> None:
+    no_aws.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    removed: list[Path] = []
+    no_aws.setattr("xtlray.scratch.shutil.rmtree", lambda path, **_: removed.append(path))
+    with RaySession() as session, session():
+        assert list(scratch.iterdir()) == []
+    assert removed == []
+
+
+@pytest.mark.parametrize(("error", "failed"), [
+    (WorkError("x"), True),
+    (RequestError("x"), False),
+    (KeyboardInterrupt(), False),
+    (None, False),
+])  # fmt: skip
+def test_logs_are_asked_for_before_ray_goes_and_only_what_there_is_is_kept(
+    ray: Recorded, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, failed: bool
+) -> None:
+    order: list[Any] = []
+    monkeypatch.setattr(ray, "shutdown", lambda: order.append("shutdown"))
+
+    def of_the_dead(session: Path | None, failed: bool) -> dict[str, bytes]:
+        order.append(failed)
+        return {"a.txt": b"x"} if failed else {}
+
+    monkeypatch.setattr(ray_logs, "of_the_dead", of_the_dead)
+
+    def work() -> None:
+        with RaySession(keep_logs=order.append) as session, session():
+            if error is not None:
+                raise error
+
+    if error is None:
+        work()
+    else:
+        with pytest.raises(type(error)):
+            work()
+    assert order == [failed, *([{"a.txt": b"x"}] if failed else []), "shutdown"]
+
+
+def test_logs_that_cannot_be_kept_hide_nothing(ray: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> dict[str, bytes]:
+        raise RuntimeError("Ray is gone")
+
+    monkeypatch.setattr(ray_logs, "of_the_dead", fails)
+    with pytest.raises(WorkError, match="diverged"), RaySession(keep_logs=print) as session, session():
+        raise WorkError("diverged")

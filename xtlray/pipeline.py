@@ -119,6 +119,7 @@ def pretrain(
         if exclude:
             _say_left_out(datasets, exclude, excluded, say)
         last = _train(store, attempt, settings, hashes, datasets, session)
+        attempt.progress.begin("scoring")
         result = score(store, last, settings.net, datasets, ENCODER, excluded)
         store.create_json(result_key(run.folder, model), result.as_json())
         result = read_result(store, run.folder, model) or result  # another driver's, if it was faster
@@ -178,9 +179,15 @@ def _train(
     def on_epoch(entry: dict[str, Any], scale: float) -> None:
         line = epoch_line(entry, settings.epochs, scale, datasets[0].card.unit or "")
         log.info("%s", line, extra={"share": entry["epoch"] / settings.epochs})
+        left = (settings.epochs - entry["epoch"]) * entry["seconds"]
+        rate = entry["rows"] / entry["seconds"]
+        attempt.progress.tell(done=entry["epoch"], left_s=left, rows_per_s=rate)
+
+    def on_start(done: int) -> None:
+        attempt.progress.begin("pretraining", "epochs", settings.epochs, done)
 
     with session():
-        return run_training(store, attempt.run.folder, attempt.folder, settings, hashes, on_epoch)
+        return run_training(store, attempt.run.folder, attempt.folder, settings, hashes, on_epoch, on_start)
 
 
 # --- transfer --------------------------------------------------------------------------------------------------------
@@ -251,6 +258,7 @@ def _campaign(
         references={name: _reference(name) for name in hashes},
         encoder=InputEncoder(ENCODER, needs_attributes(settings.trial_methods), store, provenance.cores()),
         sources={str(ref): _source(store, ref) for ref in sources},
+        progress=attempt.progress,
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import yaml
 
+from xtlray.progress import Progress
 from xtlray.store import Store, canonical_json
 
 log = logging.getLogger("xtlray.runs")
@@ -98,10 +99,11 @@ def left_behind(store: Store, run: Run, name: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a run. `number` was claimed by create-once."""
+    """One start of a run. `number` was claimed by create-once; `progress` is told how far it is."""
 
     run: Run
     number: int
+    progress: Progress = field(default_factory=Progress, compare=False, repr=False)
 
     @property
     def folder(self) -> str:

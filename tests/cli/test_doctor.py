@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from xtlray import provenance, scratch
 from xtlray.cli import doctor, main
 from xtlray.cli.common import Context
 from xtlray.cli.doctor import Finding, cpu_quota, memory_limit
@@ -67,6 +68,23 @@ def test_a_package_outside_its_range_and_one_that_is_missing(monkeypatch: pytest
     ]
 
 
+def test_what_ray_has_left_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "scratch", lambda: tmp_path)
+    monkeypatch.setattr(scratch, "fullness", lambda: 0.5)
+    assert only(doctor._scratch) == Finding("scratch", "ok", f"0 MB of Ray's files in {tmp_path}; the disk is 50% full")
+    dead = scratch.Left(tmp_path / "session_x_1", 3_000_000, alive=False, quiet_s=1e6)
+    alive = scratch.Left(tmp_path / "session_x_2", 1_000_000, alive=True, quiet_s=1e6)
+    monkeypatch.setattr(scratch, "contents", lambda: [dead, alive])
+    monkeypatch.setattr(scratch, "fullness", lambda: 0.93)
+    assert only(doctor._scratch) == Finding(
+        "scratch",
+        "warning",
+        f"4 MB of Ray's files in {tmp_path}, 3 MB of them left by dead processes, which the next run clears away; "
+        "the disk is 93% full",
+        scratch.FIX,
+    )
+
+
 def test_a_good_store_is_left_as_it_was(store: Store) -> None:
     context = Context()
     context.store_url = store.url
@@ -108,7 +126,7 @@ def test_the_command_prints_json_and_its_exit_code_tells_of_problems(
         monkeypatch.setattr(doctor, name, lambda *_, name=name: iter([Finding(name, "ok", "made up")]))
     assert main.main(["doctor", "--json", "--store", store.url]) == 0
     lines = json.loads(capsys.readouterr().out)
-    assert {"python", "xtlray", "cores", "memory", "store"} | quick == {line["check"] for line in lines}
+    assert {"python", "xtlray", "cores", "memory", "scratch", "store"} | quick == {line["check"] for line in lines}
     assert all(set(line) == {"check", "status", "found", "fix"} for line in lines)
 
     monkeypatch.setattr(doctor, "_gpu", lambda: iter([Finding("gpu", "problem", "on fire", "water")]))

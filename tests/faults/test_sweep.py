@@ -19,7 +19,7 @@ net: {{name: elemnet, hidden: [256, 128]}}
 seeds: 2
 effort: quick
 """
-AT_WORK = "Trainable.train"  # what Ray calls the process of a trial that is running
+AT_WORK = "TrialActor.train"  # what Ray calls the process of a trial that is running
 
 
 def choices(store, run):

@@ -13,7 +13,7 @@ from xtlray import provenance
 from xtlray.data.loader import Choice
 from xtlray.errors import StoreGoneError, WorkError
 from xtlray.pretrain.rows import note_choice
-from xtlray.pretrain.trainer import EpochWatch, _own_error, _ray_files
+from xtlray.pretrain.trainer import EpochWatch, _name, _own_error, _ray_files
 from xtlray.store import Store
 
 ATTEMPT = "runs/r/attempts/1"
@@ -36,6 +36,10 @@ def test_on_one_machine_rays_files_do_not_lie_in_the_store(
         pass
     assert list((tmp_path / "scratch").iterdir()) == []
     assert store.list("") == []
+
+
+def test_rays_dashboard_has_the_run_and_the_attempt() -> None:
+    assert _name("runs/oqmd-1a2b3c4d/attempts/2") == "oqmd-1a2b3c4d-attempt-2"
 
 
 def test_on_several_they_lie_where_all_reach_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

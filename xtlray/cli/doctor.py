@@ -52,7 +52,7 @@ class Finding:
 @click.option("--ray", "start_ray", is_flag=True, help="Also start a Ray, run a task in it and stop it (10 s).")
 @click.pass_context
 def doctor(ctx: click.Context, start_ray: bool) -> None:
-    """What works here: Python, packages, cores, memory, GPU, bf16, Ray, store, datasets.
+    """What works here: Python, packages, cores, memory, GPU, bf16, Ray, its files, store, datasets.
 
     Exit code 1 if something essential does not work.
     """
@@ -65,6 +65,7 @@ def doctor(ctx: click.Context, start_ray: bool) -> None:
         "gpu": _gpu,
         "bf16": _bf16,
         "ray": partial(_ray, start_ray),
+        "scratch": _scratch,
         "store": partial(_store, context),
         "datasets": partial(_datasets, context),
     }
@@ -238,6 +239,21 @@ def _ray(start: bool) -> Iterator[Finding]:
 
 def _task() -> int:
     return os.getpid()
+
+
+def _scratch() -> Iterator[Finding]:
+    """What Ray keeps on this machine, and whether its disk has room for it."""
+    from xtlray import provenance, scratch
+
+    left, share = scratch.contents(), scratch.fullness()
+    dead = [each for each in left if each.is_dead]
+    size, lost = (sum(each.bytes for each in some) / 1e6 for some in (left, dead))
+    found = f"{size:.0f} MB of Ray's files in {provenance.scratch()}"
+    if dead:
+        found += f", {lost:.0f} MB of them left by dead processes, which the next run clears away"
+    found += f"; the disk is {share:.0%} full"
+    nearly = share >= scratch.NEARLY_FULL
+    yield Finding("scratch", "warning" if nearly else "ok", found, scratch.FIX if nearly else None)
 
 
 def _store(context: Context) -> Iterator[Finding]:

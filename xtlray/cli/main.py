@@ -26,6 +26,7 @@ COMMANDS = {
     "transfer": ("xtlray.cli.run:transfer", "Carry source networks over to small targets, without a job file."),
     "submit": ("xtlray.cli.submit:submit", "Send a job file to a cluster, where it runs."),
     "jobs": ("xtlray.cli.jobs:jobs", "What a cluster was sent: list, show, logs, stop."),
+    "status": ("xtlray.cli.status:status", "What runs now, how far it is, what failed, how long it will take."),
     "leaderboard": ("xtlray.cli.leaderboard:leaderboard", "Which method won on which target, by how much."),
     "models": ("xtlray.cli.models:models", "Published models: list, show, verify."),
     "predict": ("xtlray.cli.predict:predict", "Predict a property for formulas of your own."),

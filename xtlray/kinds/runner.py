@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from xtlray.errors import RequestError, StoreError, WorkError
 from xtlray.kinds import KINDS, get_kind
 from xtlray.kinds.kind import Context, Resolved, Say
 from xtlray.names import PART
+from xtlray.progress import Notes
 from xtlray.ray_session import RaySession
 from xtlray.runs import Attempt, Run, left_behind, new_attempt, now, open_run
 from xtlray.scrub import scrub
@@ -134,7 +136,8 @@ def run_job(store: Store, job: Resolved, again: bool, say: Say) -> Finished:
         log.warning("RAY_ADDRESS names a cluster: all of its nodes must mount the store's folder %s", store.local_path)
     started = time.perf_counter()
     try:
-        with _KeptLog(store, attempt), RaySession() as session:
+        notes, keep = Notes(store, attempt.folder, attempt.progress), partial(_keep_logs, store, attempt)
+        with _KeptLog(store, attempt), notes, RaySession(run.id, keep) as session:
             outcome = kind.execute(Context(store, attempt, session, say), job)
     except WorkError:
         # Another driver of this run may have finished it, and cleared away what this one was still reading.
@@ -194,6 +197,13 @@ def _difference(full: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, A
             inner = _difference(value, part[key])
             found.update({key: inner} if inner else {})
     return found
+
+
+def _keep_logs(store: Store, attempt: Attempt, logs: Mapping[str, bytes]) -> None:
+    """Keep the ends of Ray's logs beside the attempt's own."""
+    for name, text in logs.items():
+        store.create(f"{attempt.folder}/logs/{name}", text)
+    log.info("the ends of Ray's logs are in %s", store.url_of(f"{attempt.folder}/logs"))
 
 
 class _KeptLog(logging.Handler):

@@ -15,7 +15,7 @@ import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from xtlray import provenance
+from xtlray import provenance, scratch
 from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
 from xtlray.pretrain.checkpoints import Found, open_checkpoint, whole_checkpoint
@@ -66,6 +66,7 @@ def run_training(
     settings: PretrainSettings,
     hashes: Mapping[str, str],
     on_epoch: Callable[..., None],
+    on_start: Callable[[int], None] = lambda done: None,
 ) -> Found:
     """Train to the last epoch and return the last checkpoint.
 
@@ -75,6 +76,7 @@ def run_training(
         settings: the job.
         hashes: the version of each dataset, those whose test compositions are left out included.
         on_epoch: called in this process with each epoch's entry of the history and the scale of its errors.
+        on_start: called first, with the epochs that earlier attempts have done.
 
     Raises:
         WorkError: the workers failed more often than they may, or training diverged.
@@ -100,6 +102,7 @@ def run_training(
         tuple((name, hashes[name]) for name in settings.exclude_compositions_of),
     )
     done = found.state.epoch if found else 0
+    on_start(done)
     if done:
         log.info("going on after epoch %d of %d", done, settings.epochs)
     with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as files:
@@ -120,8 +123,13 @@ def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any]) -> To
             resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
         ),
         torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
-        run_config=RunConfig(name="train", **files, failure_config=FailureConfig(MAX_FAILURES)),
+        run_config=RunConfig(name=_name(worker.attempt), **files, failure_config=FailureConfig(MAX_FAILURES)),
     )
+
+
+def _name(attempt: str) -> str:
+    """What Ray's dashboard calls the training: `oqmd-1a2b3c4d-attempt-2` for the attempt in that folder."""
+    return attempt.removeprefix("runs/").replace("/attempts/", "-attempt-").replace("/", "-")
 
 
 @contextmanager
@@ -134,9 +142,10 @@ def _ray_files(store: Store, attempt: str) -> Iterator[dict[str, Any]]:
     if sum(bool(node["Alive"]) for node in ray.nodes()) > 1:
         yield store.for_ray(f"{attempt}/ray")
         return
-    scratch = provenance.scratch()
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="train-", dir=scratch, ignore_cleanup_errors=True) as folder:
+    home = provenance.scratch()
+    home.mkdir(parents=True, exist_ok=True)
+    prefix = scratch.own_name("train", "-")
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=home, ignore_cleanup_errors=True) as folder:
         yield {"storage_path": folder}
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from xtlray.clock import now_of
 from xtlray.errors import RequestError, StoreError, StoreGoneError
 from xtlray.names import check_model_name
 from xtlray.registry import staged
@@ -94,7 +94,7 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
         RequestError: that is no number of hours.
     """
     try:
-        found = Found(_now(store) - timedelta(hours=older_than_hours))
+        found = Found(now_of(store) - timedelta(hours=older_than_hours))
     except (ValueError, OverflowError) as error:
         raise RequestError(
             "An age is a number of hours", got=str(older_than_hours), allowed="0 or more, such as 24"
@@ -113,20 +113,6 @@ def find(store: Store, older_than_hours: float = HOURS) -> Found:
         found.add("writes", item.key, [item])
     found.leftovers.sort(key=lambda each: (list(KINDS).index(each.kind), each.place))
     return found
-
-
-def _now(store: Store) -> datetime:
-    """The present time by the store's clock, which ages are told by: the one here may be wrong."""
-    folder = f"{PREFIX}{uuid.uuid4().hex[:12]}"
-    try:
-        store.create(f"{folder}/clock", b"now")
-        items = store.listing(folder)
-        store.delete_folder(folder)
-    except StoreGoneError:
-        raise
-    except (StoreError, RequestError):
-        items = []  # of one that cannot be written to, nothing will be deleted
-    return items[0].modified if items else datetime.now(UTC)
 
 
 def remove(store: Store, leftover: Leftover) -> bool:

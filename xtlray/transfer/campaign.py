@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -12,9 +11,11 @@ from xtlray.data.dataset import Dataset
 from xtlray.data.inputs import InputEncoder
 from xtlray.errors import WorkError
 from xtlray.nn.members import NetMember
+from xtlray.progress import Progress
 from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.answers import Mixture, errors_to_compare, mix, read_answers, single
+from xtlray.transfer.gauges import Gauges
 from xtlray.transfer.plan import (
     Arm,
     Facts,
@@ -30,10 +31,9 @@ from xtlray.transfer.scoring import HeldOutRows, Reference, Source, score
 from xtlray.transfer.selection import choose_lowest
 from xtlray.transfer.settings import ENSEMBLE, TransferSettings
 from xtlray.transfer.sweep import run_trials
+from xtlray.transfer.tally import Say, Tally
 from xtlray.transfer.task import Pool, make_pool
 from xtlray.transfer.trial import Sweep
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Campaign:
         references: published figures by target.
         encoder: makes inputs of compositions.
         sources: what scoring wants to know of the source models, by `name@version`.
+        progress: told how far it is.
     """
 
     sweep: Sweep
@@ -57,6 +58,7 @@ class Campaign:
     references: Mapping[str, Reference]
     encoder: InputEncoder
     sources: Mapping[str, Source] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def run_campaign(
     """
     pools, refused = _pools(campaign, say)
     units = {name: dataset.card.unit for name, dataset in campaign.datasets.items()}
-    by_arm = run_arms(store, campaign.sweep, campaign.settings, pools, campaign.nets, units, session, say)
+    by_arm = run_arms(store, campaign, campaign.settings, pools, units, session, say)
+    campaign.progress.begin("scoring")
     mixtures, errors = mixtures_of(store, campaign.settings, by_arm, pools)
     say("scoring what was chosen")
     return Outcome(_scores(store, campaign, mixtures, by_arm, pools), mixtures, errors, by_arm, refused)
@@ -107,15 +110,15 @@ def run_campaign(
 
 def run_arms(
     store: Store,
-    sweep: Sweep,
+    campaign: Campaign,
     settings: TransferSettings,
     pools: Mapping[str, Pool],
-    nets: Mapping[str, NetMember],
     units: Mapping[str, str | None],
     session: Callable[[], AbstractContextManager[None]],
     say: Say,
 ) -> dict[Arm, list[TrialRecord]]:
     """Both rungs of trials of every arm; their records by arm. `units` are those of the pools' targets."""
+    nets = campaign.nets
     arms = arms_of(settings, pools, nets)
     facts = {name: Facts.of(pool.data_hash, pool.y_B) for name, pool in pools.items()}
     # Which of a source's outputs is carried over to the target, where there are several.
@@ -123,24 +126,31 @@ def run_arms(
         arm: head_for(nets[arm.sources[0]].heads, units[arm.target]) if len(arm.sources) == 1 else None for arm in arms
     }
     first = first_trials(arms, settings, facts, {name: net.spec for name, net in nets.items()}, heads)
-    progress = _Progress(most_trials(first, settings, facts), say)
+    most = most_trials(first, settings, facts)
+    tally = Tally(most, say, campaign.progress, Gauges(campaign.sweep.run))
+    campaign.progress.expect("configurations", "trials", len(first))
+    if most > len(first):
+        campaign.progress.expect("seeds", "trials", most - len(first))
 
     def run(specs: list[TrialSpec], stage: str) -> dict[str, TrialRecord]:
+        tally.begin(stage, specs)
         return run_trials(
             store,
-            sweep,
+            campaign.sweep,
             specs,
             pools,
             nets,
             stage=stage,
             share=(settings.cpus_per_trial, settings.gpus_per_trial),
             session=session,
-            on_record=progress.tell,
+            on_record=tally.tell,
+            on_running=tally.running,
         )
 
     records = run(first, "configurations")
     further = further_trials(first, settings, facts, records)
-    records |= run(further, "seeds")
+    if further:
+        records |= run(further, "seeds")
     return {arm: [records[s.id] for s in specs] for arm, specs in group_by_arm([*first, *further]).items()}
 
 
@@ -213,25 +223,3 @@ def _pools(campaign: Campaign, say: Say) -> tuple[dict[str, Pool], dict[str, str
             if count:
                 say(f"{name}: {count} {split} rows hold an element that the input cannot hold, and are left out")
     return pools, refused
-
-
-class _Progress:
-    """Says each record as it comes, with the time that is left if it goes on like this."""
-
-    def __init__(self, total: int, say: Say) -> None:
-        self.total, self.say = total, say
-        self.done, self.fresh = 0, 0
-        self.started = time.monotonic()
-
-    def tell(self, record: TrialRecord, fresh: bool) -> None:
-        self.done += 1
-        if not fresh:
-            return
-        self.fresh += 1
-        left = (time.monotonic() - self.started) / self.fresh * (self.total - self.done)
-        source = f" from {record.source}" if record.source else ""
-        outcome = f"validation MAE {record.val_mae:.4g}" if record.status == "ok" else f"failed: {record.error}"
-        self.say(
-            f"trial {self.done}/{self.total} {record.target} {record.method}{source} seed {record.seed}: {outcome}"
-            f" ({record.seconds:.1f} s; about {left / 60:.0f} min left)"
-        )

@@ -86,7 +86,7 @@ def run_curve(
                 part = drawn(pool, rows, seed)
                 pools[part.target], of_target[part.target] = part, target
     units = {name: campaign.datasets[target].card.unit for name, target in of_target.items()}
-    by_arm = run_arms(store, campaign.sweep, settings, pools, campaign.nets, units, session, say)
+    by_arm = run_arms(store, campaign, settings, pools, units, session, say)
     mixtures, _ = mixtures_of(store, settings, by_arm, pools)
     values = {name: _test_values(dataset, campaign) for name, dataset in campaign.datasets.items()}
     errors: dict[tuple[str, str, str | None, int], list[tuple[float, int]]] = {}

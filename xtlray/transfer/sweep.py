@@ -30,6 +30,7 @@ from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
 log = logging.getLogger("xtlray.transfer")
 RETRIES = 2  # of a trial whose process died; then it is recorded as failed
 OnRecord = Callable[[TrialRecord, bool], None]  # a record, and whether it is new
+OnRunning = Callable[[str, bool], None]  # a trial's id, and whether it begins or is at work no more
 RunTrial = Callable[[Store, Sweep, TrialSpec, Pool, Mapping[str, NetMember]], TrialRecord]  # as `run_trial`
 
 
@@ -71,6 +72,9 @@ class TrialActor(tune.Trainable):
         pool = self.tasks[self.spec.arm.target]
         record = self.run_trial(self.store, self.sweep, self.spec, pool, self.sources)
         return {"done": True, "status": record.status, "val_mae": record.val_mae}
+
+    def __repr__(self) -> str:
+        return f"trials of {self.sweep.run}"  # as Ray's dashboard and logs call the process
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {}  # a trial is one step: there is nothing between its start and its record
@@ -141,12 +145,25 @@ class _InOrder(FIFOScheduler):
 
 
 class _Watch(tune.Callback):
-    """Tells of each finished trial, in the driver's process."""
+    """Tells of each trial that begins or ends, in the driver's process."""
 
-    def __init__(self, store: Store, sweep: Sweep, on_record: OnRecord) -> None:
-        self.store, self.sweep, self.on_record = store, sweep, on_record
+    def __init__(self, store: Store, sweep: Sweep, on_record: OnRecord, on_running: OnRunning) -> None:
+        self.store, self.sweep, self.on_record, self.on_running = store, sweep, on_record, on_running
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tune.Callback, ()  # Tune keeps a copy in its files: whom we tell of trials lives in this process only
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_running(trial.config["trial"], True)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_running(trial.config["trial"], False)  # its process died; it begins again later
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_running(trial.config["trial"], False)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.on_running(trial.config["trial"], False)
         record = read_record(self.store, self.sweep, trial.config["trial"])
         if record:
             self.on_record(record, True)
@@ -163,6 +180,7 @@ def run_trials(
     share: tuple[float, float],
     session: Callable[[], AbstractContextManager[None]],
     on_record: OnRecord,
+    on_running: OnRunning = lambda trial, is_running: None,
     run: RunTrial = run_trial,
 ) -> dict[str, TrialRecord]:
     """Run the trials that have no record yet; returns the records of all, by trial id.
@@ -177,6 +195,7 @@ def run_trials(
         share: cores and share of a GPU of a trial.
         session: starts Ray; entered only if there is something to run.
         on_record: called in this process with each record.
+        on_running: called in this process as trials begin and end.
         run: what a trial does, in a process of its own: it leaves the trial's record in the store.
     """
     specs = list(specs)
@@ -189,7 +208,9 @@ def run_trials(
     errors: dict[str, str] = {}
     if todo:
         with session():
-            errors = _tune(store, sweep, todo, tasks, sources, stage, share, on_record, run)
+            errors = _tune(
+                store, sweep, todo, tasks, sources, stage, share, _Watch(store, sweep, on_record, on_running), run
+            )
     for spec in todo:
         record = read_record(store, sweep, spec.id)
         if record is None:
@@ -212,7 +233,7 @@ def _tune(
     sources: Mapping[str, NetMember],
     stage: str,
     share: tuple[float, float],
-    on_record: OnRecord,
+    watch: tune.Callback,
     run: RunTrial,
 ) -> dict[str, str]:
     """Run the trials; returns the errors of those that Tune gave up, by trial id."""
@@ -230,8 +251,10 @@ def _tune(
         gpu=gpus > 0,
         run=run,
     )
+    actor = tune.with_resources(actor, {"cpu": cpus, "gpu": gpus})
+    actor.__qualname__ = TrialActor.__name__  # as Ray calls the processes, which would be "ResourceTrainable"
     tuner = tune.Tuner(
-        tune.with_resources(actor, {"cpu": cpus, "gpu": gpus}),
+        actor,
         param_space={"trial": tune.grid_search([spec.id for spec in todo])},
         tune_config=tune.TuneConfig(
             metric="val_mae",
@@ -246,7 +269,7 @@ def _tune(
             **store.for_ray(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they would be empty
-            callbacks=[_Watch(store, sweep, on_record)],
+            callbacks=[watch],
             stop=_StopWhenInterrupted(),
             verbose=0,
         ),
