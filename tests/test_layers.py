@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
         "arrow_files backend credentials errors model_records names patience provenance record records refusals runs "
-        "scrub settings store store_check strict urls",
+        "scrub settings store store_check strict termination urls",
         "catalog",
         "chem",
         "data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from tests.fake_s3 import FakeS3
 from xtlray import ray_session
 from xtlray.errors import WorkError
 from xtlray.ray_session import RaySession
+from xtlray.termination import ended_by_sigterm
 
 
 def test_what_ray_prints_until_it_is_shut_down_stays_off_stdout(
@@ -83,6 +85,12 @@ def test_on_a_cluster_it_is_set_on_every_node_and_no_key_travels(ray: Recorded, 
         assert ray.arguments["runtime_env"] == {
             "env_vars": {**OFF, "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_supported"}
         }
+
+
+def test_sigterm_stays_ours_when_ray_starts(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number)))
+    with ended_by_sigterm(), RaySession() as session, session(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_why_ray_did_not_start_is_said_without_secrets(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:

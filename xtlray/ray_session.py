@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 from xtlray import credentials, provenance
 from xtlray.errors import WorkError
 from xtlray.scrub import scrub
+from xtlray.termination import kept_from_others
 
 log = logging.getLogger("xtlray.ray")
 # Set before Ray is imported, unless the user has set them.
@@ -68,16 +70,18 @@ class RaySession:
         if ray.is_initialized():
             return
         verbose = log.isEnabledFor(logging.DEBUG)
-        common = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
+        common: dict[str, Any] = {"log_to_driver": verbose, "logging_level": logging.INFO if verbose else logging.ERROR}
         try:
             if address:
                 # Workers elsewhere have their node's environment: what S3 needs is set there too. Keys never travel.
                 checksums = {name: os.environ[name] for name in credentials.CHECKSUMS}
-                ray.init(address=address, runtime_env={"env_vars": checksums}, **common)
+                where: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": checksums}}
             else:
                 # Not /tmp/ray, which may be somebody else's.
                 cores, folder = provenance.cores(), str(provenance.scratch())
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **common)
+                where = {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": folder}
+            with kept_from_others():
+                ray.init(**where, **common)
         except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
             raise WorkError(
                 "Ray could not be reached" if address else "Ray could not be started",
