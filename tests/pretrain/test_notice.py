@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from ray.train.v2._internal.execution.controller.state import ResizingState, RestartingState, RunningState
 
 from xtlray.pretrain import notice
-from xtlray.pretrain.notice import STOP, Ears, Listening, Notices, ask_for_checkpoint, summed
+from xtlray.pretrain.notice import ASKED, AskingFirst, Ears, Listening, Notices, ask_for_checkpoint, summed
 from xtlray.pretrain.rows import LOADER
 from xtlray.store import Store
 from xtlray.training.metrics import MeanErrors
@@ -144,11 +145,16 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return any(condition() or threading.Event().wait(0.01) for _ in range(200))
 
 
-def test_the_drivers_word_comes_to_the_first_worker_alone(store: Store, quiet: pytest.MonkeyPatch) -> None:
+def test_the_first_worker_alone_looks_whether_it_was_asked(store: Store, quiet: pytest.MonkeyPatch) -> None:
+    store.append(f"{ATTEMPT}/{ASKED}", {})  # the workers before these
+    looked = threading.Event()
+    quiet.setattr(Store, "exists", lambda *_, true=Store.exists: looked.set() or true(*_))
     first, other = Ears(store, ATTEMPT, first=True), Ears(store, ATTEMPT, first=False)
-    assert (first(), other()) == (0, 0)
-    store.create_json(f"{ATTEMPT}/{STOP}", {})
-    assert eventually(lambda: first() == 1)
+    assert looked.wait(5)
+    for n in (1, 2):
+        assert (first(), other()) == (n - 1, 0)
+        store.append(f"{ATTEMPT}/{ASKED}", {})
+        assert eventually(lambda n=n: first() == n)
     assert other() == 0
 
 
@@ -166,7 +172,7 @@ def test_where_ray_keeps_what_it_says_of_drained_nodes(
     assert notice.nodes_drained() == expected
 
 
-# --- the driver ------------------------------------------------------------------------------------------------------
+# --- who asks --------------------------------------------------------------------------------------------------------
 
 
 def test_before_training_has_begun_nothing_is_waited_for(store: Store) -> None:
@@ -174,20 +180,32 @@ def test_before_training_has_begun_nothing_is_waited_for(store: Store) -> None:
     assert store.list("") == []
 
 
-def test_the_driver_waits_for_a_new_checkpoint_that_is_complete(store: Store) -> None:
+def test_who_asks_waits_for_a_new_checkpoint_that_is_complete(store: Store) -> None:
     def checkpoint(step: int, complete: bool = True) -> None:
         store.create_json(f"{ATTEMPT}/checkpoints/{step:09d}/{'state.json' if complete else 'model'}", {})
 
     def answer() -> None:
-        assert eventually(lambda: store.exists(f"{ATTEMPT}/{STOP}"))
+        assert eventually(lambda: store.exists(f"{ATTEMPT}/{ASKED}/2.json"))
         checkpoint(9)
 
     store.create_json(f"{ATTEMPT}/{LOADER}", {})
     checkpoint(7)
     checkpoint(8, complete=False)
     assert not ask_for_checkpoint(store, ATTEMPT, seconds=0.05)
-    store.delete([f"{ATTEMPT}/{STOP}"])
     worker = threading.Thread(target=answer)
     worker.start()
     assert ask_for_checkpoint(store, ATTEMPT, seconds=5)
     worker.join()
+
+
+def test_rays_controller_asks_before_it_ends_workers_that_are_well(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(notice, "ask_for_checkpoint", lambda store, attempt: asked.append(attempt))
+    first = AskingFirst(store, ATTEMPT)
+    running, resizing = RunningState(), ResizingState(scaling_decision=None)
+    first.after_controller_state_update(running, RestartingState(training_failed_error=None))
+    assert asked == []
+    first.after_controller_state_update(running, resizing)
+    assert asked == [ATTEMPT]

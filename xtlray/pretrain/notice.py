@@ -1,7 +1,8 @@
 """Word that a training is about to be cut off, and what comes of it: a checkpoint in the middle of an epoch.
 
 It comes in three ways. A queue, or a machine that is taken back, sends SIGTERM to a worker's process; Ray says that a
-node of the training is being drained; the driver, which got SIGTERM itself, leaves a file in the attempt's folder.
+node of the training is being drained; who is about to end the workers leaves a file in the attempt's folder: the driver
+that got SIGTERM itself, and Ray's controller, which starts them anew for each node that joins.
 
 A process outlives the SIGTERM of a whole node only where the node was started with `env --block-signal=TERM ray start`:
 Ray's raylet would end at once, and its workers with it.
@@ -17,8 +18,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ray.train.v2._internal.execution.callback import WorkerCallback
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerCallback
 from ray.train.v2._internal.execution.context import get_train_context
+from ray.train.v2._internal.execution.controller.state import ResizingState, TrainControllerState
 
 from xtlray.errors import StoreError
 from xtlray.pretrain.checkpoints import STATE
@@ -28,10 +30,10 @@ from xtlray.training.metrics import MeanErrors
 from xtlray.training.ranks import Ranks
 
 log = logging.getLogger("xtlray.pretrain")
-STOP = "stop.json"  # in the attempt's folder: the driver's word
-LOOK_EVERY = 2.0  # seconds between two looks for the driver's word
+ASKED = "asked"  # in the attempt's folder: a log of who asked for a checkpoint
+LOOK_EVERY = 2.0  # seconds between two looks into it
 AGREE_EVERY = 1.0  # seconds between two sums over the workers, each of which costs a fraction of a millisecond
-WAIT = 20.0  # seconds that the driver waits for the checkpoint: who sent SIGTERM seldom waits for more than 30
+WAIT = 20.0  # seconds that a checkpoint is waited for: who sent SIGTERM seldom waits for more than 30
 
 _told = threading.Event()  # of this process, by SIGTERM
 
@@ -41,6 +43,24 @@ class Listening(WorkerCallback):
 
     def after_init_train_context(self) -> None:
         listen()
+
+
+class AskingFirst(ControllerCallback):
+    """Has Ray's controller ask for a checkpoint before it ends workers that are well, to start more of them.
+
+    Args:
+        store: where the attempt lies.
+        attempt: its folder.
+    """
+
+    def __init__(self, store: Store, attempt: str) -> None:
+        self.store, self.attempt = store, attempt
+
+    def after_controller_state_update(
+        self, previous_state: TrainControllerState, current_state: TrainControllerState
+    ) -> None:
+        if isinstance(current_state, ResizingState):
+            ask_for_checkpoint(self.store, self.attempt)
 
 
 def listen() -> None:
@@ -92,7 +112,7 @@ class Notices:
 
 
 class Ears:
-    """Hears what comes to this worker; the first of them looks for the driver's word too.
+    """Hears what comes to this worker; the first of them also looks whether it was asked.
 
     Args:
         store: where the attempt lies.
@@ -101,22 +121,25 @@ class Ears:
     """
 
     def __init__(self, store: Store, attempt: str, first: bool) -> None:
-        self.first = first
-        self._asked = threading.Event()
+        self.first, self.asked = first, 0
         if first:
-            threading.Thread(target=self._look, args=(store, f"{attempt}/{STOP}"), daemon=True).start()
+            threading.Thread(target=self._look, args=(store, f"{attempt}/{ASKED}"), daemon=True).start()
 
     def __call__(self) -> int:
         """How many notices have come so far."""
         own = int(_told.is_set())
-        return own + self._asked.is_set() + nodes_drained() if self.first else own
+        return own + self.asked + nodes_drained() if self.first else own
 
-    def _look(self, store: Store, key: str) -> None:
-        while not self._asked.is_set():
-            time.sleep(LOOK_EVERY)
+    def _look(self, store: Store, folder: str) -> None:
+        last: int | None = None
+        while True:
             with suppress(StoreError):
-                if store.exists(key):
-                    self._asked.set()
+                if last is None:  # what other workers were asked before these began
+                    last = max(store.numbers(folder), default=0)
+                elif store.exists(f"{folder}/{last + 1}.json"):
+                    last += 1
+                    self.asked += 1
+            time.sleep(LOOK_EVERY)
 
 
 def nodes_drained() -> int:
@@ -136,7 +159,7 @@ def summed(loss: MeanErrors, properties: int, ranks: Ranks) -> MeanErrors:
 
 
 def ask_for_checkpoint(store: Store, attempt: str, seconds: float = WAIT) -> bool:
-    """The driver's word to the workers, and the wait for their checkpoint; whether one was written.
+    """Ask the workers for a checkpoint and wait for it; whether one was written.
 
     Nothing is waited for before training has begun.
     """
@@ -144,8 +167,8 @@ def ask_for_checkpoint(store: Store, attempt: str, seconds: float = WAIT) -> boo
         if not store.exists(f"{attempt}/{LOADER}"):
             return False
         before = _steps(store, attempt)
-        store.create_json(f"{attempt}/{STOP}", {})
-        log.info("ended by SIGTERM: waiting up to %.0f s for a checkpoint", seconds)
+        store.append(f"{attempt}/{ASKED}", {})
+        log.info("waiting up to %.0f s for a checkpoint", seconds)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             new = _steps(store, attempt) - before

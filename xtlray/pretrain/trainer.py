@@ -20,7 +20,7 @@ from xtlray import provenance
 from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
 from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint, whole_checkpoint
-from xtlray.pretrain.notice import Listening, ask_for_checkpoint
+from xtlray.pretrain.notice import AskingFirst, Listening, ask_for_checkpoint
 from xtlray.pretrain.rescue import bring_back
 from xtlray.pretrain.rows import LOADER
 from xtlray.pretrain.settings import PretrainSettings
@@ -155,7 +155,12 @@ def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any], name:
             resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
         ),
         torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
-        run_config=RunConfig(name=name, **files, failure_config=FailureConfig(MAX_FAILURES), callbacks=[Listening()]),
+        run_config=RunConfig(
+            name=name,
+            **files,
+            failure_config=FailureConfig(MAX_FAILURES),
+            callbacks=[Listening(), AskingFirst(Store(worker.store), worker.attempt)],
+        ),
     )
 
 
