@@ -7,15 +7,13 @@ import pytest
 
 from tests.faults.conftest import three_nodes
 from tests.faults.harness import only_run, steps_of, wait_for, within_an_epoch
-from tests.faults.test_pretrain import JOB, WHOLE_HISTORY, final_errors, history_of
+from tests.faults.test_pretrain import BATCH, JOB, SLOWLY, WHOLE_HISTORY, final_errors, history_of, steps_of_an_epoch
 from xtlray.bench.local_cluster import LocalCluster, Node
 from xtlray.registry.versions import ModelRef
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 ELASTIC = ("--set", "workers=1-3", "--set", "precision=float32")
-SLOWLY = ("--set", "batch=8", "--set", "epochs=1")  # 2,014 steps an epoch
-STEPS = 2014
 NOTICE = 30  # seconds between the notice and the end of a node
 
 
@@ -51,13 +49,13 @@ def test_sigterm_to_every_process_of_a_node_leaves_a_checkpoint_before_it_goes(s
         node = training_node(nodes)
         node.send(signal.SIGTERM)
         kept = wait_for(lambda: within_an_epoch(store, 1), "a checkpoint within the epoch", NOTICE)
-        assert 0 < kept["step"] < STEPS
-        assert kept["row"] == 8 * kept["step"]
+        assert 0 < kept["step"] < steps_of_an_epoch(store)
+        assert kept["row"] == BATCH * kept["step"]
         assert node.processes("ray::RayTrainWorker")  # it was written while the node still worked
         nodes.lose(node)
         answer = program.done(400)
     assert (answer["status"], answer["attempt"]) == ("done", 1)
-    assert history_of(store) == [(1, STEPS)]
+    assert history_of(store) == [(1, steps_of_an_epoch(store))]
     assert workers_at_the_end(store) == 2
 
 
@@ -68,22 +66,22 @@ def test_a_node_that_is_drained_leaves_a_checkpoint_before_it_goes(start, job, s
     node = training_node(nodes)
     node.popen.send_signal(signal.SIGTERM)
     kept = wait_for(lambda: within_an_epoch(store, 1), "a checkpoint within the epoch", NOTICE)
-    assert 0 < kept["step"] < STEPS
+    assert 0 < kept["step"] < steps_of_an_epoch(store)
     nodes.lose(node)
     assert program.done(400)["attempt"] == 1
-    assert history_of(store) == [(1, STEPS)]
+    assert history_of(store) == [(1, steps_of_an_epoch(store))]
 
 
 def test_a_node_that_joins_is_taken_in_at_the_step_where_training_is(start, job, store):
     """Ray looks for more nodes once a minute."""
     with LocalCluster([1, 1]) as nodes:
-        program = start("run", job(JOB), *ELASTIC, *SLOWLY, "--set", "batch=4", cluster=nodes)
+        program = start("run", job(JOB), *ELASTIC, *SLOWLY, cluster=nodes)
         begun(store)
         nodes.join(1)
         kept = wait_for(lambda: within_an_epoch(store, 1), "a checkpoint within the epoch", 120)
-        assert 0 < kept["step"] < 2 * STEPS
+        assert 0 < kept["step"] < steps_of_an_epoch(store)
         assert program.done(400)["attempt"] == 1
-    assert history_of(store) == [(1, 2 * STEPS)]
+    assert history_of(store) == [(1, steps_of_an_epoch(store))]
     assert workers_at_the_end(store) == 3
 
 

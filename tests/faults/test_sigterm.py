@@ -3,15 +3,14 @@
 import pytest
 
 from tests.faults.harness import only_run, records_of, wait_for, within_an_epoch
+from tests.faults.test_pretrain import BATCH, SLOWLY, history_of, steps_of_an_epoch
 from tests.faults.test_pretrain import JOB as PRETRAIN
-from tests.faults.test_pretrain import history_of
 from tests.faults.test_sweep import JOB as SWEEP
 from tests.faults.test_sweep import started
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-SLOWLY = ("--set", "batch=4", "--set", "epochs=1", "--set", "workers=2")  # 4,028 steps of an epoch
-STEPS = 4028
+WORKERS = ("--set", "workers=2")
 
 
 def ends_as_told(program):
@@ -24,9 +23,9 @@ def ends_as_told(program):
 
 
 def test_pretraining_leaves_a_checkpoint_in_the_middle_of_an_epoch_and_goes_on_there(start, job, store):
-    path, steps = job(PRETRAIN), []
+    path, steps, all_steps = job(PRETRAIN), [], steps_of_an_epoch(store)
     for attempt in (1, 2):
-        program = start("run", path, *SLOWLY)
+        program = start("run", path, *SLOWLY, *WORKERS)
         wait_for(
             lambda n=attempt: only_run(store) and store.exists(f"{only_run(store)}/attempts/{n}/loader.json"),
             "the start of training",
@@ -34,14 +33,14 @@ def test_pretraining_leaves_a_checkpoint_in_the_middle_of_an_epoch_and_goes_on_t
         ends_as_told(program)
         kept = within_an_epoch(store, attempt)
         assert kept is not None, program.said
-        assert kept["row"] == 4 * kept["step"]
+        assert kept["row"] == BATCH * kept["step"]
         steps.append(kept["step"])
-    assert 0 < steps[0] < steps[1] < STEPS
-    assert f"{4 * steps[0]:,} rows into the next" in program.said
+    assert 0 < steps[0] < steps[1] < all_steps
+    assert f"{BATCH * steps[0]:,} rows into the next" in program.said
 
-    last = start("run", path, *SLOWLY)
+    last = start("run", path, *SLOWLY, *WORKERS)
     assert last.done()["attempt"] == 3
-    assert history_of(store) == [(1, STEPS)]
+    assert history_of(store) == [(1, all_steps)]
 
 
 def test_a_sweep_keeps_what_is_finished(start, job, store):

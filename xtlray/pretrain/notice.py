@@ -112,7 +112,7 @@ class Notices:
 
 
 class Ears:
-    """Hears what comes to this worker; the first of them also looks whether it was asked.
+    """Hears what comes to this worker; the first of them also looks whether it is asked, from when this is made.
 
     Args:
         store: where the attempt lies.
@@ -123,22 +123,21 @@ class Ears:
     def __init__(self, store: Store, attempt: str, first: bool) -> None:
         self.first, self.asked = first, 0
         if first:
-            threading.Thread(target=self._look, args=(store, f"{attempt}/{ASKED}"), daemon=True).start()
+            with suppress(StoreError):  # then nobody can ask
+                folder = f"{attempt}/{ASKED}"
+                before = max(store.numbers(folder), default=0)  # what the workers before these were asked
+                threading.Thread(target=self._look, args=(store, folder, before), daemon=True).start()
 
     def __call__(self) -> int:
         """How many notices have come so far."""
         own = int(_told.is_set())
         return own + self.asked + nodes_drained() if self.first else own
 
-    def _look(self, store: Store, folder: str) -> None:
-        last: int | None = None
+    def _look(self, store: Store, folder: str, last: int) -> None:
         while True:
             with suppress(StoreError):
-                if last is None:  # what other workers were asked before these began
-                    last = max(store.numbers(folder), default=0)
-                elif store.exists(f"{folder}/{last + 1}.json"):
-                    last += 1
-                    self.asked += 1
+                if store.exists(f"{folder}/{last + 1}.json"):
+                    last, self.asked = last + 1, self.asked + 1
             time.sleep(LOOK_EVERY)
 
 

@@ -119,6 +119,7 @@ def _train(worker: WorkerConfig) -> None:
     torch.set_num_threads(worker.threads)
     keep_freed_memory()
     store, ranks = Store(worker.store), DistributedRanks()
+    ears = Ears(store, worker.attempt, ranks.rank == 0)  # before anybody can know that training has begun
     rows = load_rows(store, worker.data, worker.loader, ranks, worker.exclude)
     if ranks.rank == 0:
         with suppress(StoreError):  # a note, for which no worker may end alone and leave the others waiting
@@ -141,7 +142,7 @@ def _train(worker: WorkerConfig) -> None:
         ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
         return False
 
-    notices = Notices(ranks, Ears(store, worker.attempt, ranks.rank == 0))
+    notices = Notices(ranks, ears)
 
     def step_end(now: LoopState) -> None:
         if now.row < len(train) and notices.due():  # at an epoch's end there is a checkpoint anyway
