@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(line.split())
     for line in (
         "arrow_files backend clock credentials errors model_records names patience progress provenance record records "
-        "refusals runs scratch scrub settings status store store_check strict urls",
+        "refusals runs scratch scrub settings status store store_check strict termination urls",
         "catalog",
         "chem",
         "data",

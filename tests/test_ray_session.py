@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from tests.fake_s3 import FakeS3
 from xtlray import provenance, ray_logs, ray_session
 from xtlray.errors import RequestError, WorkError
 from xtlray.ray_session import RaySession
+from xtlray.termination import ended_by_sigterm
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +117,12 @@ def test_what_a_submitted_job_has_been_given_is_not_set_twice(ray: Recorded, no_
     no_aws.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": {"env_vars": None}}))
     with RaySession() as session, session():
         assert ray.arguments["runtime_env"]["env_vars"] == OFF
+
+
+def test_sigterm_stays_ours_when_ray_starts(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setattr(ray, "init", lambda **_: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number)))
+    with ended_by_sigterm(), RaySession() as session, session(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_why_ray_did_not_start_is_said_without_secrets(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from xtlray import credentials, provenance, scratch
 from xtlray.errors import RequestError, WorkError
 from xtlray.scrub import scrub
+from xtlray.termination import kept_from_others
 
 log = logging.getLogger("xtlray.ray")
 # Set before Ray is imported, unless the user has set them.
@@ -117,12 +118,14 @@ class RaySession:
                 # Workers elsewhere have their node's environment: what S3 needs is set there too. Keys never travel.
                 given = _given_to_the_job()
                 checksums = {name: os.environ[name] for name in credentials.CHECKSUMS if name not in given}
-                joined = ray.init(address=address, runtime_env={"env_vars": checksums}, **common)
+                where: dict[str, Any] = {"address": address, "runtime_env": {"env_vars": checksums}}
             else:
                 # Not /tmp/ray, which may be somebody else's.
                 scratch.clear_dead()
                 cores, folder = provenance.cores(), str(provenance.scratch())
-                joined = ray.init(address="local", num_cpus=cores, include_dashboard=False, _temp_dir=folder, **common)
+                where = {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": folder}
+            with kept_from_others():
+                joined = ray.init(**where, **common)
         except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
             raise WorkError(
                 "Ray could not be reached" if address else "Ray could not be started",

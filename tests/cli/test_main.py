@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,10 +24,9 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`main` with two made-up commands, reached by the same lazy table: `things list` and `fail`."""
-    monkeypatch.setattr(
-        program, "COMMANDS", {"things": (f"{__name__}:things", "Things."), "fail": (f"{__name__}:fail", "Fails.")}
-    )
+    """`main` with made-up commands, reached by the same lazy table: `things list`, `fail` and `terminate`."""
+    made_up = {name: (f"{__name__}:{name}", f"{name.title()}.") for name in ("things", "fail", "terminate")}
+    monkeypatch.setattr(program, "COMMANDS", made_up)
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
     return lambda *words: program.main(list(words))
 
@@ -58,6 +59,18 @@ FAILURES = {
     "lost-connection": BrokenPipeError("peer went away"),
     "exit": click.exceptions.Exit(1),
 }
+
+
+@command()
+@click.option("--as-error", is_flag=True)
+def terminate(as_error: bool) -> None:
+    """Gets SIGTERM, and may make another error of it."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        if as_error:
+            raise WorkError("The workers are gone") from None
+        raise
 
 
 @command()
@@ -128,6 +141,8 @@ def test_every_real_command_takes_the_common_options() -> None:
         ("-v fail request", 2, "error: No such thing. Got: 'x'. To mend it: try y.\n"),
         ("fail work", 1, "error: It broke.\n"),
         ("fail interrupt", 130, "interrupted\n"),
+        ("terminate", 143, "terminated\n"),
+        ("terminate --as-error", 143, "terminated\n"),
         ("fail exit", 1, ""),
         (
             "fail bug",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults import ceph as ceph_server
 from tests.faults.harness import Program
+from xtlray.bench.local_cluster import LocalCluster
 from xtlray.store import Store
 
 Start = Callable[..., Program]
@@ -37,19 +38,37 @@ def s3_store(ceph: ceph_server.Ceph, no_aws: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 def start(tmp_path: Path, store: Store) -> Iterator[Start]:
-    """Starts `xtlray --store … --json ARGUMENTS…` on the test's store. Whatever is left of it afterwards is killed."""
+    """Starts `xtlray --store … --json ARGUMENTS…` on the test's store, with `cluster=` on that one.
+
+    Whatever is left of it afterwards is killed.
+    """
     if not sys.platform.startswith("linux"):
         pytest.skip("finds the processes to kill in Linux' /proc")
     programs: list[Program] = []
 
-    def begin(*arguments: str) -> Program:
-        programs.append(Program(["--json", "--store", store.url, *arguments], tmp_path))
+    def begin(*arguments: str, cluster: LocalCluster | None = None) -> Program:
+        environment = cluster.environment if cluster else None
+        programs.append(Program(["--json", "--store", store.url, *arguments], tmp_path, environment))
         return programs[-1]
 
     yield begin
     for program in programs:
         with contextlib.suppress(ProcessLookupError):
             program.kill_all()
+
+
+@pytest.fixture
+def nodes() -> Iterator[LocalCluster]:
+    """Three nodes of Ray on this machine, a logical core each."""
+    with three_nodes() as cluster:
+        yield cluster
+
+
+def three_nodes(*, warned: bool = False) -> LocalCluster:
+    """The same, to be entered; `warned` as of `LocalCluster`."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("finds the processes to kill in Linux' /proc")
+    return LocalCluster([1, 1, 1], warned=warned)
 
 
 @pytest.fixture

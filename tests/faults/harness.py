@@ -1,86 +1,54 @@
 """A real `xtlray` in processes of its own, to be killed: started, watched through its store, always cleaned up.
 
 Every process that comes from a program started here, Ray's included, carries a tag in its environment; by it they
-are found, orphans too, and only they are ever killed. Needs Linux' /proc.
+are found, orphans too, and only they are ever killed. See `xtlray.bench.processes`; nodes are made by
+`xtlray.bench.local_cluster`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from xtlray.bench.processes import PATIENCE, Process, kill_tagged, tagged, tagged_environment, wait_for
+from xtlray.bench.processes import send as kill
 from xtlray.store import Store
 
-TAG = "XTLRAY_TESTS_TAG"
-PATIENCE = 100.0  # seconds for anything that should come: a start of Ray on a busy machine takes 30
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """Poll until `condition` is truthy and return what it gave. Fails, saying what it waited for."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process as /proc shows it. Ray names its workers after what they run, such as `ray::RayTrainWorker`."""
-
-    pid: int
-    name: str
-
-    @property
-    def folder(self) -> str:
-        """The name of its working directory; a Tune actor's is that of its trial. Empty for a process that is gone."""
-        try:
-            return Path(os.readlink(f"/proc/{self.pid}/cwd")).name
-        except OSError:
-            return ""
-
-
-def tagged(tag: str) -> list[Process]:
-    """All living processes with that tag."""
-    mark = f"{TAG}={tag}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if not folder.name.isdecimal() or mark not in (folder / "environ").read_bytes().split(b"\0"):
-                continue
-            if (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                continue  # dead, and not yet fetched by its parent
-            name = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:  # it ended, or is not ours to read
-            continue
-        found.append(Process(int(folder.name), name))
-    return found
+__all__ = [
+    "PATIENCE",
+    "Process",
+    "Program",
+    "kill",
+    "only_run",
+    "records_of",
+    "steps_of",
+    "tagged",
+    "wait_for",
+    "within_an_epoch",
+]
 
 
 class Program:
-    """One `xtlray …` in a session and process group of its own, as a terminal would start it."""
+    """One `xtlray …` in a session and process group of its own, as a terminal would start it.
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    Args:
+        arguments: of the command.
+        folder: where what it prints is kept.
+        cluster: what it needs in its environment to join one; by default it starts a Ray of its own.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, cluster: Mapping[str, str] | None = None) -> None:
         self.tag = uuid.uuid4().hex
         self.out, self.err = folder / f"{self.tag}.out", folder / f"{self.tag}.err"
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        environment |= {
-            TAG: self.tag,
-            "OMP_NUM_THREADS": "1",
-            "SPT_NOENV": "1",  # Ray's processes rename themselves; without it they write over their environment
-        }
+        environment |= {"OMP_NUM_THREADS": "1", **tagged_environment(self.tag), **(cluster or {})}
         with self.out.open("w") as out, self.err.open("w") as err:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "xtlray.cli.main", *arguments],
@@ -103,14 +71,11 @@ class Program:
     def kill_all(self) -> None:
         """SIGKILL to every process at once, the driver first; again to those that were just being born."""
         self.kill_driver()
+        kill_tagged(self.tag)
 
-        def none_left() -> bool:
-            left = self.processes()
-            for process in left:
-                kill(process)
-            return not left
-
-        wait_for(none_left, "the end of killed processes", 30)
+    def terminate(self) -> None:
+        """SIGTERM to the driver alone, as a queue sends it to what it has started."""
+        self.popen.terminate()
 
     def interrupt(self) -> None:
         """Ctrl-C: SIGINT to the process group, as a terminal sends it."""
@@ -136,12 +101,6 @@ class Program:
         return self.err.read_text()
 
 
-def kill(process: Process) -> None:
-    """SIGKILL; one that is gone already is fine."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)
-
-
 # --- what lies in the store ------------------------------------------------------------------------------------------
 
 
@@ -157,6 +116,17 @@ def steps_of(store: Store, attempt: int) -> list[int]:
     folder = f"{only_run(store)}/attempts/{attempt}/checkpoints"
     steps = store.children(folder)
     return sorted(int(step) for step in steps if store.exists(f"{folder}/{step}/state.json"))
+
+
+def within_an_epoch(store: Store, attempt: int) -> dict[str, Any] | None:
+    """Where training stood at the newest checkpoint of an attempt of the only run, if it was in an epoch's middle."""
+    steps = steps_of(store, attempt)
+    if not steps:
+        return None
+    state: dict[str, Any] = store.get_json(
+        f"{only_run(store)}/attempts/{attempt}/checkpoints/{steps[-1]:09d}/state.json"
+    )["loop"]
+    return state if state["row"] else None
 
 
 def records_of(store: Store) -> dict[str, bytes]:

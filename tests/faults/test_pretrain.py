@@ -1,5 +1,6 @@
 """Pretraining that is killed, interrupted, or diverges: nothing finished is lost, nothing is published twice."""
 
+import math
 import statistics
 
 import pytest
@@ -25,6 +26,13 @@ batch: 2048
 lr: 1.0e-3
 cpus_per_worker: 1
 """
+BATCH = 2
+SLOWLY = ("--set", f"batch={BATCH}", "--set", "epochs=1")  # half a minute of one epoch
+
+
+def steps_of_an_epoch(store):
+    """Of the job above, done slowly."""
+    return math.ceil(open_dataset(store, "demo/formation_enthalpy").card.splits["train"] / BATCH)
 
 
 def history_of(store):

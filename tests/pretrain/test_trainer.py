@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from xtlray import provenance
 from xtlray.data.loader import Choice
 from xtlray.errors import StoreGoneError, WorkError
+from xtlray.pretrain import trainer
 from xtlray.pretrain.rows import note_choice
-from xtlray.pretrain.trainer import EpochWatch, _name, _own_error, _ray_files
+from xtlray.pretrain.trainer import EpochWatch, LostWorkersError, _name, _own_error, _ray_files
 from xtlray.store import Store
 
 ATTEMPT = "runs/r/attempts/1"
@@ -97,6 +99,48 @@ def test_how_rows_are_held_is_said_once(
         assert said == []
         note_choice(store, ATTEMPT, Choice("streaming", "9 rows, 3 MB to load: so streaming"))
     assert said == ["loader: 9 rows, 3 MB to load: so streaming"]
+
+
+class Losing:
+    """In the place of Ray Train: each start loses its workers; before that it gets so many steps further."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, further: list[int]) -> None:
+        self.names: list[str] = []
+        self.step, self.further = 0, further
+        monkeypatch.setattr(trainer, "_trainer", lambda worker, scale, files, name: self.names.append(name))
+        monkeypatch.setattr(trainer, "_fit", self.fit)
+        monkeypatch.setattr(trainer, "_newest_step", lambda store, run: self.step)
+
+    def fit(self, _: Any) -> None:
+        if not self.further:
+            return
+        self.step += self.further.pop(0)
+        raise LostWorkersError("The training workers failed", got="a node has gone")
+
+
+def start(store: Store) -> None:
+    trainer._fit_while_it_gets_on(store, SimpleNamespace(run="runs/r"), None, {})  # type: ignore[arg-type]
+
+
+def test_workers_may_be_lost_as_often_as_training_gets_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    losing = Losing(monkeypatch, [8, 1, 16])
+    start(store)
+    assert losing.names == ["train", "train-2", "train-3", "train-4"]  # a finished run's name would be its end
+
+
+def test_workers_that_are_lost_without_progress_end_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    losing = Losing(monkeypatch, [8, 0, 16])
+    with pytest.raises(LostWorkersError):
+        start(store)
+    assert losing.names == ["train", "train-2"]
+
+
+def test_workers_that_are_lost_after_sigterm_end_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    losing = Losing(monkeypatch, [8, 8])
+    monkeypatch.setattr(trainer, "terminated", lambda: True)
+    with pytest.raises(LostWorkersError):
+        start(store)
+    assert losing.names == ["train"]
 
 
 class GroupError(Exception):

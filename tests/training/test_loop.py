@@ -279,19 +279,15 @@ def test_a_training_resumed_at_any_step_ends_at_the_same_weights(steps: int) -> 
 
     net, state = fresh(), LoopState()
     optimizer = make_optimizer(net, recipe)
-    left = iter(range(steps))
 
-    def stop(*_: Any) -> None:
-        if next(left, None) is None:
+    def stop(now: LoopState) -> None:
+        if now.step == steps:
             raise Stopped
 
-    hook = optimizer.register_step_pre_hook(stop)
     with pytest.raises(Stopped):
-        fit(net, train, val, recipe, state=state, optimizer=optimizer)
-    hook.remove()
+        fit(net, train, val, recipe, state=state, optimizer=optimizer, step_end=stop)
     assert state.step == steps
 
-    optimizer.zero_grad()
     again = fit(net, train, val, recipe, state=LoopState.from_json(state.as_json()), optimizer=optimizer)
     assert torch.equal(weights(net), weights(whole))
     assert [entry["loss"] for entry in again.history] == [entry["loss"] for entry in expected.history]
@@ -306,6 +302,17 @@ def test_a_state_at_the_end_of_an_epoch_that_was_not_closed() -> None:
     assert state.history[0]["loss"] == 2.0
     assert (state.epoch, state.step) == (1, 4)
     assert torch.equal(weights(net), weights(fresh()))
+
+
+def test_the_seconds_of_an_epoch_are_those_of_all_attempts_at_it() -> None:
+    state = LoopState.from_json(LoopState(row=8, step=1, seconds=100.0).as_json())
+    history = fit(fresh(), table(), NONE, tiny.RECIPE, state=state).history
+    assert [entry["seconds"] > 100 for entry in history] == [True, False, False]
+
+
+def test_a_checkpoint_that_knows_no_seconds_is_read_too() -> None:
+    old = {name: value for name, value in LoopState(row=8, step=1).as_json().items() if name != "seconds"}
+    assert LoopState.from_json(old) == LoopState(row=8, step=1, seconds=3.0)
 
 
 def test_a_finished_training_is_left_alone() -> None:

@@ -64,6 +64,7 @@ class Figures:
         busy_fraction: of the slots' time between the two moments, what they sleep.
         start_s: from the call until each slot has begun a trial.
         wall_s: of the call.
+        span_s: from the first trial's beginning to the last one's end.
         overhead_whole_s: seconds of a slot per trial in which it does not sleep, from the first trial's beginning to
             the last one's end, starting processes and slots with nothing left to do included.
         driver_mb_per_trial: growth of the driver's resident memory while trials end, after the first tenth of them.
@@ -77,6 +78,7 @@ class Figures:
     busy_fraction: float
     start_s: float
     wall_s: float
+    span_s: float
     overhead_whole_s: float
     driver_mb_per_trial: float
     driver_cpu_s: float
@@ -153,13 +155,33 @@ def _ratio(rounds: list[dict[str, Figures]], figure: str) -> float:
     return median(2 * each["many"] / (each["few"] + each["again"]) for each in found)
 
 
-def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -> Figures:
-    """Sweep over trials that sleep. Ray must be up."""
-    run = f"{place.folder.removeprefix('runs/')}/{SCRATCH}/{name}"
-    sweep = Sweep(place.store.url, run, 1, provenance.commit(), provenance.versions())
+def trials_of(trials: int, seconds: float) -> list[TrialSpec]:
+    """So many trials that sleep so long."""
     arm = Arm(TARGET, "sleep", None)
-    specs = [TrialSpec(arm, "0" * 64, {"seconds": seconds, "trial": n}, 0) for n in range(trials)]
-    share = int(ray.cluster_resources()["CPU"] / slots * 1e4) / 1e4  # Ray counts ten-thousandths of a core
+    return [TrialSpec(arm, "0" * 64, {"seconds": seconds, "trial": n}, 0) for n in range(trials)]
+
+
+def folder_of(place: Place, name: str) -> str:
+    """Where a sweep of that name leaves its records, as a run's id."""
+    return f"{place.folder.removeprefix('runs/')}/{SCRATCH}/{name}"
+
+
+def sweep_of(
+    place: Place, name: str, trials: int, seconds: float, slots: int, attempt: int = 1, share: float | None = None
+) -> Figures:
+    """Sweep over trials that sleep. Ray must be up.
+
+    Args:
+        place: where its records are left.
+        name: of the sweep in that place; `attempt`: of it.
+        trials: how many, and how many `seconds` each sleeps.
+        slots: of them at once.
+        share: cores of a trial; by default what a slot has of the cluster.
+    """
+    sweep = Sweep(place.store.url, folder_of(place, name), attempt, provenance.commit(), provenance.versions())
+    specs = trials_of(trials, seconds)
+    if share is None:
+        share = int(ray.cluster_resources()["CPU"] / slots * 1e4) / 1e4  # Ray counts ten-thousandths of a core
     told: list[Told] = []
     started = time.time()
     records = run_trials(
@@ -178,8 +200,13 @@ def sweep_of(place: Place, name: str, trials: int, seconds: float, slots: int) -
     failed = [record.error for record in records.values() if record.status != "ok"]
     if failed:
         raise WorkError(f"{len(failed)} of {trials} trials did not sleep", got=failed[0])
-    naps = [Nap(**record.history[0]) for record in records.values()]
+    naps = [nap_of(record) for record in records.values()]
     return figures_of(naps, slots, started, wall, told)
+
+
+def nap_of(record: TrialRecord) -> Nap:
+    """What a trial that slept has noted."""
+    return Nap(**record.history[0])
 
 
 def _pool() -> Pool:
@@ -203,7 +230,8 @@ def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, tol
     slot_time = slots * (last - ready)
     asleep = sum(max(0.0, min(nap.ended, last) - max(nap.began, ready)) for nap in naps)
     between = sum(nap.began > ready for nap in naps)
-    whole = slots * (max(nap.ended for nap in naps) - naps[0].began) - sum(nap.ended - nap.began for nap in naps)
+    span = max(nap.ended for nap in naps) - naps[0].began
+    whole = slots * span - sum(nap.ended - nap.began for nap in naps)
     warm = int(len(told) * WARM)
     after = max(1, len(told) - 1 - warm)
     return Figures(
@@ -213,6 +241,7 @@ def figures_of(naps: Iterable[Nap], slots: int, started: float, wall: float, tol
         busy_fraction=asleep / slot_time if slot_time else 1.0,
         start_s=ready - started,
         wall_s=wall,
+        span_s=span,
         overhead_whole_s=whole / len(naps),
         driver_mb_per_trial=(told[-1].rss_mb - told[warm].rss_mb) / after,
         driver_cpu_s=(told[-1].cpu_s - told[warm].cpu_s) / after,

@@ -1,13 +1,14 @@
 """The `xtlray` command: which commands there are, and what becomes of their errors.
 
 Commands are imported when they are called, so that `xtlray --help` imports neither torch nor Ray. Every way out of
-the program is here: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted.
+the program is here: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 
@@ -17,6 +18,7 @@ import xtlray
 from xtlray.cli.common import Context, Group
 from xtlray.errors import RequestError, XtlrayError
 from xtlray.scrub import scrub
+from xtlray.termination import ended_by_sigterm, terminated
 
 # name → (module:attribute, what it does)
 COMMANDS = {
@@ -63,6 +65,7 @@ def cli() -> None:
     """
 
 
+@ended_by_sigterm()
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code. A command that ends without an exception is done."""
     context = Context()
@@ -84,6 +87,9 @@ def _explain(error: BaseException, context: Context) -> int:
     if context.verbose and not isinstance(error, (RequestError, click.ClickException, click.Abort)):
         # Of failed work and of our own faults; a wrong request has none.
         click.echo(scrub("".join(traceback.format_exception(error))), err=True, nl=False)
+    if terminated():  # whatever it came out as
+        click.echo("terminated", err=True)
+        return 128 + signal.SIGTERM
     if isinstance(error, XtlrayError):
         click.echo(f"error: {scrub(str(error))}", err=True)
         return error.exit_code

@@ -15,6 +15,7 @@ import click
 
 from xtlray.cli.common import Command, Context, command
 from xtlray.errors import RequestError
+from xtlray.termination import terminated
 
 if TYPE_CHECKING:
     from xtlray.kinds.runner import Finished
@@ -168,8 +169,9 @@ def _run(
         return
     try:
         finished = run_job(ctx.store, resolved, again, log.info)
-    except KeyboardInterrupt:
-        ctx.progress("stopped; what is finished is kept. To go on, give the same command again.")
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or terminated():
+            ctx.progress("stopped; what is finished is kept. To go on, give the same command again.")
         raise
     _show(ctx, finished)
     if finished.status == "failed":

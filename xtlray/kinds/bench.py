@@ -17,10 +17,12 @@ from xtlray.store import Store
 
 # Module and attribute, imported when a job names it: what one of them needs, the others need not wait for.
 BENCHES: dict[str, str] = {
+    "chaos": "xtlray.bench.chaos:BENCH",
     "library": "xtlray.bench.library:BENCH",
     "loading": "xtlray.bench.loading:BENCH",
     "predicting": "xtlray.bench.predicting:BENCH",
     "pretrain": "xtlray.bench.pretrain:BENCH",
+    "scale": "xtlray.bench.scale:BENCH",
     "sweep": "xtlray.bench.sweep:BENCH",
 }
 

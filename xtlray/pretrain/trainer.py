@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import ray
@@ -18,16 +19,22 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from xtlray import provenance, scratch
 from xtlray.errors import MissingKeyError, RequestError, StoreError, WorkError
 from xtlray.nn.nets import resolve_net
-from xtlray.pretrain.checkpoints import Found, open_checkpoint, whole_checkpoint
+from xtlray.pretrain.checkpoints import Found, newest_checkpoint, open_checkpoint, whole_checkpoint
+from xtlray.pretrain.notice import AskingFirst, Listening, ask_for_checkpoint
 from xtlray.pretrain.rescue import bring_back
 from xtlray.pretrain.rows import LOADER
 from xtlray.pretrain.settings import PretrainSettings
 from xtlray.pretrain.worker import WorkerConfig, train_worker
 from xtlray.store import Store
+from xtlray.termination import terminated
 from xtlray.training.loop import Recipe
 
 log = logging.getLogger("xtlray.pretrain")
-MAX_FAILURES = 3  # worker groups lost and restarted before the run gives up
+MAX_FAILURES = 3  # worker groups lost and restarted, without a new checkpoint, before the run gives up
+
+
+class LostWorkersError(WorkError):
+    """The workers failed, each time they were started, of something that is none of our errors."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +110,45 @@ def run_training(
     )
     done = found.state.epoch if found else 0
     on_start(done)
-    if done:
-        log.info("going on after epoch %d of %d", done, settings.epochs)
+    if found:
+        within = f", {found.state.row:,} rows into the next" if found.state.row else ""
+        log.info("going on after epoch %d of %d%s", done, settings.epochs, within)
     with EpochWatch(store, attempt, on_epoch, told=done), _ray_files(store, attempt) as files:
-        _fit(_trainer(worker, scale, files))
+        try:
+            _fit_while_it_gets_on(store, worker, scale, files)
+        except KeyboardInterrupt:
+            if terminated():
+                ask_for_checkpoint(store, attempt)
+            raise
     last = whole_checkpoint(store, run)
     if last is None or last.state.epoch < settings.epochs:
         raise WorkError("Training ended before its last epoch", got=str(last and last.state.epoch), fix="run it again")
     return last
 
 
-def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any]) -> TorchTrainer:
+def _fit_while_it_gets_on(store: Store, worker: WorkerConfig, scale: Scale, files: Mapping[str, Any]) -> None:
+    """Train. Workers may be lost any number of times, as on machines that are taken back: only not without progress.
+
+    Ray counts what it restarts from the start of its own run, which a long training would exceed; so there is a new
+    one where the old one has given up, and there is a newer checkpoint than when it began.
+    """
+    for n in count(1):
+        before = _newest_step(store, worker.run)
+        try:
+            _fit(_trainer(worker, scale, files, _name(worker.attempt) + (f"-{n}" if n > 1 else "")))
+            return
+        except LostWorkersError as error:
+            if terminated() or _newest_step(store, worker.run) <= before:
+                raise
+            log.warning("workers were lost %d times, but training got on: it goes on. %s", MAX_FAILURES + 1, error.got)
+
+
+def _newest_step(store: Store, run: str) -> int:
+    found = newest_checkpoint(store, run)
+    return found.state.step if found else 0
+
+
+def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any], name: str) -> TorchTrainer:
     return TorchTrainer(
         train_worker,
         train_loop_config={"worker": worker},
@@ -123,7 +158,12 @@ def _trainer(worker: WorkerConfig, scale: Scale, files: Mapping[str, Any]) -> To
             resources_per_worker={"CPU": scale.cpus, "GPU": scale.gpus},
         ),
         torch_config=TorchConfig(backend="nccl" if scale.gpus else "gloo"),
-        run_config=RunConfig(name=_name(worker.attempt), **files, failure_config=FailureConfig(MAX_FAILURES)),
+        run_config=RunConfig(
+            name=name,
+            **files,
+            failure_config=FailureConfig(MAX_FAILURES),
+            callbacks=[Listening(), AskingFirst(Store(worker.store), worker.attempt)],
+        ),
     )
 
 
@@ -161,7 +201,7 @@ def _fit(trainer: TorchTrainer) -> None:
         cause = _own_error(error)
         if cause is not None:
             raise cause from error
-        raise WorkError(
+        raise LostWorkersError(
             "The training workers failed",
             got=f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error).strip() else error!r}",
             fix="run the same job again: it goes on at the last checkpoint; -v shows the workers' own messages",

@@ -1,5 +1,7 @@
 """What each Ray Train worker runs: read its rows, pick up the newest checkpoint, train, checkpoint every epoch.
 
+One more is written in the middle of an epoch where word has come that the training is about to be cut off.
+
 Shape suffixes: B rows, F features, P properties.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray.train
@@ -20,8 +22,9 @@ from torch.nn.parallel import DistributedDataParallel
 from xtlray.data.loader import Loader
 from xtlray.errors import StoreError, StoreGoneError, WorkError
 from xtlray.nn.nets import build_net
-from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore
+from xtlray.pretrain.checkpoints import Found, complete_checkpoints, restore, save_checkpoint
 from xtlray.pretrain.gauges import Gauges
+from xtlray.pretrain.notice import Ears, Notices, summed
 from xtlray.pretrain.rescue import last_good, save_or_rescue
 from xtlray.pretrain.rows import load_rows, note_choice
 from xtlray.pretrain.timing import Timing
@@ -116,6 +119,7 @@ def _train(worker: WorkerConfig) -> None:
     torch.set_num_threads(worker.threads)
     keep_freed_memory()
     store, ranks = Store(worker.store), DistributedRanks()
+    ears = Ears(store, worker.attempt, ranks.rank == 0)  # before anybody can know that training has begun
     rows = load_rows(store, worker.data, worker.loader, ranks, worker.exclude)
     if ranks.rank == 0:
         with suppress(StoreError):  # a note, for which no worker may end alone and leave the others waiting
@@ -138,12 +142,29 @@ def _train(worker: WorkerConfig) -> None:
         ray.train.report({"epoch": now.epoch, "step": now.step, **now.history[-1]})
         return False
 
+    notices = Notices(ranks, ears)
+
+    def step_end(now: LoopState) -> None:
+        if now.row < len(train) and notices.due():  # at an epoch's end there is a checkpoint anyway
+            whole = replace(now, loss=summed(now.loss, len(scaler.mean), ranks))
+            if ranks.rank == 0:
+                _save_meanwhile(store, worker.attempt, net, optimizer, whole, scaler.as_json())
+
     feed = timing.watch(train)
     try:
-        fit(net, feed, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer, epoch_end=epoch_end)
+        fit(net, feed, val, worker.recipe, ranks=ranks, state=state, optimizer=optimizer,
+            step_end=step_end, epoch_end=epoch_end)  # fmt: skip
     except DivergedError as error:
         raise with_checkpoint(error, last_good(store, worker.run)) from error
     timing.keep(store, worker.attempt, ranks)
+
+
+def _save_meanwhile(store: Store, attempt: str, *what: Any) -> None:
+    """`save_checkpoint` in the middle of an epoch: where the store does not take it, the training may well go on."""
+    try:
+        save_checkpoint(store, attempt, *what)
+    except StoreError as error:
+        log.warning("a checkpoint in the middle of an epoch could not be written: %s", error)
 
 
 def _readable(

@@ -47,6 +47,7 @@ def fit(
     ranks: Ranks | None = None,
     state: LoopState | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    step_end: Callable[[LoopState], None] = lambda state: None,
     epoch_end: Callable[[LoopState], bool] = lambda state: False,
 ) -> LoopState:
     """Train `net` in place, from `state` (default: the start) to the recipe's last epoch.
@@ -58,6 +59,7 @@ def fit(
         recipe: how.
         ranks: this worker's place among the workers.
         state: where an earlier attempt stood; pass its `optimizer` too.
+        step_end: called after each step with the state, which is all that it takes to go on from there.
         epoch_end: called after each epoch with the state; returns whether to stop.
 
     Raises:
@@ -68,7 +70,7 @@ def fit(
     optimizer = optimizer or make_optimizer(net, recipe)
     per_epoch = steps_per_epoch(len(train), recipe.batch)
     while state.epoch < recipe.epochs:
-        started = time.perf_counter()
+        started = time.perf_counter() - state.seconds
         for batch in train.epoch(recipe.seed, recipe.batch, state, ranks):
             # By the epoch, not by `state.step`: going on with a stream, which has other rows, changes steps an epoch.
             step = state.epoch * per_epoch + state.row // recipe.batch
@@ -76,6 +78,8 @@ def fit(
             state.loss.add(*train_step(module, optimizer, batch, recipe, ranks))
             state.row += batch.rows
             state.step += 1
+            state.seconds = time.perf_counter() - started
+            step_end(state)
         entry = close(net, val, state, recipe, ranks, optimizer)
         state.close_epoch(
             {**entry, "lr": max(g["lr"] for g in optimizer.param_groups), "seconds": time.perf_counter() - started}

@@ -13,7 +13,8 @@ class LoopState:
     """Position of the loop.
 
     `epoch` counts finished epochs, `row` the rows of the present epoch that are done (over all workers), `step` the
-    optimizer steps since the start, `loss` the present epoch's training errors so far (of my rows).
+    optimizer steps since the start, `loss` the present epoch's training errors so far (of my rows), `seconds` how long
+    the present epoch has been trained.
     """
 
     epoch: int = 0
@@ -21,12 +22,13 @@ class LoopState:
     step: int = 0
     loss: MeanErrors = field(default_factory=MeanErrors)
     history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)  # a clock's, not the training's
 
     def close_epoch(self, entry: dict[str, Any]) -> None:
         """Write the epoch into the history and start the next."""
         self.epoch += 1
         self.history.append({"epoch": self.epoch, "step": self.step, "rows": self.row, **entry})
-        self.row = 0
+        self.row, self.seconds = 0, 0.0
         self.loss = MeanErrors()
 
     def as_json(self) -> dict[str, Any]:

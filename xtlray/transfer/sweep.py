@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -23,12 +23,13 @@ from xtlray.errors import RequestError, StoreError
 from xtlray.nn.members import NetMember
 from xtlray.records import TrialRecord
 from xtlray.store import Store
+from xtlray.termination import terminated
+from xtlray.transfer.deaths import Deaths, Nodes, is_of_the_store, run_again_what_died
 from xtlray.transfer.plan import TrialSpec
 from xtlray.transfer.task import Pool
 from xtlray.transfer.trial import Sweep, leave_record, read_record, run_trial
 
 log = logging.getLogger("xtlray.transfer")
-RETRIES = 2  # of a trial whose process died; then it is recorded as failed
 OnRecord = Callable[[TrialRecord, bool], None]  # a record, and whether it is new
 OnRunning = Callable[[str, bool], None]  # a trial's id, and whether it begins or is at work no more
 RunTrial = Callable[[Store, Sweep, TrialSpec, Pool, Mapping[str, NetMember]], TrialRecord]  # as `run_trial`
@@ -87,13 +88,13 @@ _interrupted = threading.Event()  # of the process: Tune copies its stopper
 
 
 class _StopWhenInterrupted(tune.Stopper):
-    """Ends the sweep after a Ctrl-C, should the KeyboardInterrupt be lost where Python ignores exceptions."""
+    """Ends the sweep after Ctrl-C or SIGTERM, should the KeyboardInterrupt be lost where Python ignores exceptions."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return _interrupted.is_set()
+        return _interrupted.is_set() or terminated()
 
 
 @contextmanager
@@ -110,7 +111,7 @@ def _interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, note)
     try:
         yield
-        if _interrupted.is_set():
+        if _interrupted.is_set() or terminated():
             raise KeyboardInterrupt
     finally:
         _interrupted.clear()
@@ -206,11 +207,14 @@ def run_trials(
     if known:
         log.info("%d of %d trials have their record already", len(known), len(specs))
     errors: dict[str, str] = {}
+    deaths, watch = Deaths(), _Watch(store, sweep, on_record, on_running)
     if todo:
+
+        def tune_trials(some: Sequence[TrialSpec], name: str, retries: int) -> dict[str, str]:
+            return _tune(store, sweep, some, tasks, sources, name, share, watch, run, retries, deaths)
+
         with session():
-            errors = _tune(
-                store, sweep, todo, tasks, sources, stage, share, _Watch(store, sweep, on_record, on_running), run
-            )
+            errors = run_again_what_died(todo, tune_trials, stage, deaths, Nodes(ray.nodes))
     for spec in todo:
         record = read_record(store, sweep, spec.id)
         if record is None:
@@ -218,7 +222,7 @@ def run_trials(
                 raise StoreError(
                     "The store failed a trial", got=f"{spec.id}: {errors[spec.id]}", fix="run the same job again"
                 )
-            died = {"status": "failed", "error": f"the trial's process died {RETRIES + 1} times", "seconds": 0.0}
+            died = {"status": "failed", "error": f"the trial's process died {deaths[spec.id]} times", "seconds": 0.0}
             record = leave_record(store, sweep, spec, tasks[spec.arm.target], died)
             on_record(record, True)
         known[spec.id] = record
@@ -228,13 +232,15 @@ def run_trials(
 def _tune(
     store: Store,
     sweep: Sweep,
-    todo: list[TrialSpec],
+    todo: Sequence[TrialSpec],
     tasks: Mapping[str, Pool],
     sources: Mapping[str, NetMember],
     stage: str,
     share: tuple[float, float],
     watch: tune.Callback,
     run: RunTrial,
+    retries: int,
+    deaths: Deaths,
 ) -> dict[str, str]:
     """Run the trials; returns the errors of those that Tune gave up, by trial id."""
     cpus, gpus = share
@@ -267,9 +273,9 @@ def _tune(
         run_config=tune.RunConfig(
             name=stage,
             **store.for_ray(f"{sweep.folder}/attempts/{sweep.attempt}/ray"),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            failure_config=tune.FailureConfig(max_failures=retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # they would be empty
-            callbacks=[watch],
+            callbacks=[watch, deaths],
             stop=_StopWhenInterrupted(),
             verbose=0,
         ),
@@ -297,12 +303,6 @@ def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None
             got=f"{cpus:g} cores and {gpus:g} GPUs on {cores:g} cores and {cards:g} GPUs",
             fix="ask for less, such as --set cpus_per_trial=1 and gpus_per_trial=0",
         )
-
-
-def is_of_the_store(error: str) -> bool:
-    """Whether an error, of which Tune keeps the text, was a `StoreError`: the trial is then to be run again."""
-    kinds: list[type[StoreError]] = [StoreError, *StoreError.__subclasses__()]
-    return any(kind.__name__ in error for kind in kinds)
 
 
 def _last_line(error: BaseException) -> str:
