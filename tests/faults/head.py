@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import socketserver
 import subprocess
@@ -97,9 +96,7 @@ def running() -> Iterator[Head]:
         wait_for(lambda: _answers(head, process), f"Ray's dashboard; see {folder / 'log'}")
         yield head
     finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+        process.kill()  # asked to end, Ray takes its time
         wait_for(lambda: not [kill(each) for each in tagged(tag)], "the end of Ray's processes", 60)
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)

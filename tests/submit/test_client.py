@@ -173,7 +173,7 @@ def test_a_job_that_is_not_there(dashboard: Dashboard) -> None:
 
 def test_what_the_cluster_says_is_told_in_a_line(dashboard: Dashboard) -> None:
     jobs = Jobs.at(dashboard.url)
-    dashboard.answers = [(500, "text/plain", 'Traceback:\n  File "x"\nValueError: no agent\n', None)]
+    dashboard.answers = [(500, "text/plain", 'Traceback:\n  File "x"\nValueError: no agent\n.', None)]
     with pytest.raises(RefusedError, match=r"500, ValueError: no agent") as caught:
         jobs.find("x")
     assert caught.value.status == 500

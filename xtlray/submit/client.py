@@ -97,7 +97,7 @@ class Client(JobSubmissionClient):
 
     def _raise_error(self, answer: Any) -> None:
         """As Ray's, of an answer that is none: its text may be a traceback, of which the last line says it."""
-        lines = [line for line in answer.text.strip().splitlines() if line.strip()]
+        lines = [line for line in answer.text.splitlines() if any(map(str.isalnum, line))]  # Ray puts a dot below
         said = scrub(lines[-1].strip() if lines else answer.reason or "no text")[:_LONGEST]
         raise RefusedError(
             "The cluster could not do that",
