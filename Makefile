@@ -13,7 +13,7 @@ ifneq ($(wildcard ../shared/data),)
 export XTLRAY_TEST_DATA ?= $(CURDIR)/../shared/data
 endif
 
-.PHONY: help setup demo test test-faults lint types format clean
+.PHONY: help setup demo test test-faults test-slurm test-autoscaling lint types format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */  make \1\t/p' Makefile | expand -t 22
@@ -35,10 +35,16 @@ demo: setup  ## the whole job on the built-in dataset: pretrain, transfer, leade
 test: setup  ## lint, types and tests
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	$(RUN) pytest -m "not faults" $(PYTEST_ARGS)
+	$(RUN) pytest -m "not faults and not slurm and not autoscaling" $(PYTEST_ARGS)
 
 test-faults: setup  ## tests that kill processes or start servers
 	$(RUN) pytest -m faults $(PYTEST_ARGS)
+
+test-slurm: setup  ## cluster/slurm on a real Slurm of this machine (Debian's; fetched where root may), minutes
+	$(RUN) pytest -m slurm $(PYTEST_ARGS)
+
+test-autoscaling: setup  ## a sweep on a Ray that brings nodes up and lets them go, on this machine, minutes
+	$(RUN) pytest -m autoscaling $(PYTEST_ARGS)
 
 lint: setup  ## ruff: rules and format
 	$(RUN) ruff check .

@@ -54,6 +54,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cluster_grows() -> bool:
+    """Whether the cluster that this process belongs to gets machines as work asks for them, as its files say.
+
+    Ray itself does not tell: what there is now says nothing about what there can be.
+    """
+    return os.environ.get("XTLRAY_CLUSTER_GROWS", "") not in ("", "0")
+
+
 @cache
 def hardware() -> str:
     """Processor and number of cores, in words."""

@@ -113,3 +113,22 @@ def test_what_a_worker_gets(changes: dict[str, Any], cluster: dict[str, float], 
 def test_a_cluster_that_is_too_small_is_named(changes: dict[str, Any], cluster: dict[str, float]) -> None:
     with pytest.raises(RequestError, match=r"too small for the workers.*on \d+ cores and \d+ GPUs"):
         scale_of(settings(**changes), cluster)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster", "expected"),
+    [
+        ({"gpus": 1, "cpus_per_worker": 8}, {}, Scale(1, 1, 8, 1)),  # a head without cores, and no worker yet
+        ({"workers": 4}, {"CPU": 2.0}, Scale(4, 4, 1, 0)),
+    ],
+)
+def test_a_cluster_that_grows_is_waited_for(
+    changes: dict[str, Any], cluster: dict[str, float], expected: Scale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XTLRAY_CLUSTER_GROWS", "1")
+    assert scale_of(settings(**changes), cluster, 0) == expected
+
+
+@pytest.mark.parametrize(("workers", "cpus"), [(1, 8), (2, 8), (4, 4)])
+def test_a_workers_share_is_not_more_than_a_machine_has(workers: int, cpus: int) -> None:
+    assert scale_of(settings(workers=workers), {"CPU": 16.0}, 8) == Scale(workers, workers, cpus, 0)

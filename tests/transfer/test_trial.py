@@ -168,6 +168,14 @@ def test_a_trial_that_fits_nowhere_is_refused(share: tuple[float, float], cluste
     _check_share(1, 0.25, {"CPU": 1.0, "GPU": 1.0})
 
 
+def test_one_is_waited_for_where_the_cluster_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XTLRAY_CLUSTER_GROWS", "1")
+    _check_share(4, 1, {})  # a head without cores, and no worker yet
+    monkeypatch.setenv("XTLRAY_CLUSTER_GROWS", "0")
+    with pytest.raises(RequestError, match="too small for a trial"):
+        _check_share(4, 1, {})
+
+
 # --- rungs -----------------------------------------------------------------------------------------------------------
 
 

@@ -47,17 +47,21 @@ class Scale:
     gpus: int
 
 
-def scale_of(settings: PretrainSettings, cluster: dict[str, float]) -> Scale:
+def scale_of(settings: PretrainSettings, cluster: dict[str, float], largest: float | None = None) -> Scale:
     """What each worker gets on a cluster with these resources (`{"CPU": 2, "GPU": 0}`).
 
+    A worker lives on one machine: where its share is not given, it is at most the cores of the `largest`, by default
+    all of the cluster's.
+
     Raises:
-        RequestError: the cluster cannot hold the fewest workers that the job asks for.
+        RequestError: the cluster cannot hold the fewest workers that the job asks for, and does not grow.
     """
     fewest, most = settings.worker_range
     cpus, gpus = int(cluster.get("CPU", 0)), int(cluster.get("GPU", 0))
     per_gpu = (1 if gpus >= most else 0) if settings.gpus == "auto" else settings.gpus
-    per_cpu = settings.cpus_per_worker or max(1, cpus // most)
-    if fewest * per_cpu > cpus or fewest * per_gpu > gpus:
+    share = cpus // most if largest is None else min(cpus // most, int(largest))
+    per_cpu = settings.cpus_per_worker or max(1, share)
+    if (fewest * per_cpu > cpus or fewest * per_gpu > gpus) and not provenance.cluster_grows():
         raise RequestError(
             "The cluster is too small for the workers",
             got=f"{fewest} workers of {per_cpu} cores and {per_gpu} GPUs each on {cpus} cores and {gpus} GPUs",
@@ -92,7 +96,8 @@ def run_training(
     found = whole_checkpoint(store, run)
     if found and found.state.epoch >= settings.epochs:
         return found  # only what comes after training is left to do
-    scale = scale_of(settings, ray.cluster_resources())
+    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    scale = scale_of(settings, ray.cluster_resources(), largest)
     log.info("%s workers, each %d cores and %d GPUs", settings.workers, scale.cpus, scale.gpus)
     recipe = Recipe(
         settings.epochs, settings.batch, settings.lr, settings.seed, settings.weight_decay, settings.precision

@@ -19,6 +19,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler
 
+from xtlray import provenance
 from xtlray.errors import RequestError, StoreError
 from xtlray.nn.members import NetMember
 from xtlray.records import TrialRecord
@@ -295,9 +296,12 @@ def _keep_keys_at_home() -> None:
 
 
 def _check_share(cpus: float, gpus: float, cluster: Mapping[str, float]) -> None:
-    """Refuse a trial that fits on no cluster like this one: Tune would wait for ever."""
+    """Refuse a trial that fits on no cluster like this one, unless it grows: Tune would wait for ever."""
     cores, cards = cluster.get("CPU", 0), cluster.get("GPU", 0)
     if cpus > cores or gpus > cards:
+        if provenance.cluster_grows():
+            log.info("waiting for the cluster to grow: a trial takes %g cores and %g GPUs", cpus, gpus)
+            return
         raise RequestError(
             "The cluster is too small for a trial",
             got=f"{cpus:g} cores and {gpus:g} GPUs on {cores:g} cores and {cards:g} GPUs",
