@@ -78,63 +78,66 @@ class Making:
 
 def card_maker(making: Making) -> Callable[[int, dict[str, str]], ModelCard]:
     """A function from version and file hashes to the card."""
-    cards = [dataset.card for dataset, _ in making.scored]
-    names = [f"{source.name}@{source.version}" for source in making.sources]
-    before = [
-        entry
-        for name, source in zip(names, making.sources, strict=True)
-        for entry in ({"model": name}, *source.lineage)
-    ]
-    own = {"method": making.method, "run": making.run.id}
-    without = {WITHOUT: {each.card.name: each.card.data_hash for each in making.exclude}} if making.exclude else {}
-    properties = _properties(making)
-    first = properties[0]
+    properties = _properties(making)  # reads the datasets, once
 
     def make(version: int, files: dict[str, str]) -> ModelCard:
-        card = ModelCard(
-            name=making.name,
-            version=version,
-            property=first.name,
-            label=first.label,
-            unit=first.unit,
-            input=INPUTS["fractions"]
-            + f"+{INPUTS['attributes']}" * any(member.attributes for member in making.members),
-            elements_encoded=list(making.encoder.elements),
-            elements_seen=_most(properties, making.encoder),
-            members=list(making.members),
-            descriptors=descriptors_of(making.members),
-            method=making.method,
-            source_model="+".join(names) or None,
-            copied_from=None,
-            lineage=[
-                *({**own, "dataset": card.name, "data_hash": card.data_hash, **without} for card in cards),
-                *before,
-            ],
-            dataset=first.dataset,
-            metrics=first.metrics,
-            properties=properties,
-            history=list(making.history),
-            run=making.run.id,
-            job=making.run.identity,
-            commit=provenance.commit(),
-            versions=provenance.versions(),
-            hardware=provenance.hardware(),
-            environment=provenance.machine(),
-            created=now(),
-            licence=_of_all({card.name: card.licence for card in cards}),
-            citation=_of_all({card.name: card.citation for card in cards}),
-            intended_use=USE.format(what=" and ".join(_in_words(each) for each in properties)),
-            limits=" ".join([LIMITS, *([FOLDED] if making.folded else []), *_warnings(cards)]),
-            interval=making.interval,
-            files=files,
-            sizes={name: len(data) for name, data in making.files.items()},
-        )
+        card = _card(making, properties, version, files)
         # A label or a citation may come from anywhere; a card with a control character would not be read again.
         card = ModelCard.model_validate(without_control(card.as_json()))
         card = with_answers(card, making.files, *_examples(making)) if making.files or _alone(card) else card
         return _short_enough(card)
 
     return make
+
+
+def _card(making: Making, properties: list[PropertyCard], version: int, files: dict[str, str]) -> ModelCard:
+    cards = [dataset.card for dataset, _ in making.scored]
+    first = properties[0]
+    return ModelCard(
+        name=making.name,
+        version=version,
+        property=first.name,
+        label=first.label,
+        unit=first.unit,
+        input=INPUTS["fractions"] + f"+{INPUTS['attributes']}" * any(member.attributes for member in making.members),
+        elements_encoded=list(making.encoder.elements),
+        elements_seen=_most(properties, making.encoder),
+        members=list(making.members),
+        descriptors=descriptors_of(making.members),
+        method=making.method,
+        source_model="+".join(f"{source.name}@{source.version}" for source in making.sources) or None,
+        copied_from=None,
+        lineage=_lineage(making),
+        dataset=first.dataset,
+        metrics=first.metrics,
+        properties=properties,
+        history=list(making.history),
+        run=making.run.id,
+        job=making.run.identity,
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        hardware=provenance.hardware(),
+        environment=provenance.machine(),
+        created=now(),
+        licence=_of_all({card.name: card.licence for card in cards}),
+        citation=_of_all({card.name: card.citation for card in cards}),
+        intended_use=USE.format(what=" and ".join(_in_words(each) for each in properties)),
+        limits=" ".join([LIMITS, *([FOLDED] if making.folded else []), *_warnings(cards)]),
+        interval=making.interval,
+        files=files,
+        sizes={name: len(data) for name, data in making.files.items()},
+    )
+
+
+def _lineage(making: Making) -> list[dict[str, Any]]:
+    """From the model back to the first dataset."""
+    own = {"method": making.method, "run": making.run.id}
+    without = {WITHOUT: {each.card.name: each.card.data_hash for each in making.exclude}} if making.exclude else {}
+    cards = [dataset.card for dataset, _ in making.scored]
+    steps = [{**own, "dataset": card.name, "data_hash": card.data_hash, **without} for card in cards]
+    for source in making.sources:
+        steps += [{"model": f"{source.name}@{source.version}"}, *source.lineage]
+    return steps
 
 
 def _short_enough(card: ModelCard) -> ModelCard:

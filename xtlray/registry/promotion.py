@@ -72,11 +72,7 @@ def promote(
         if held is not None and held.version == ref.version and protected == was:
             return Promotion(ref, alias, held.version, was, moved=False)
         if held is not None and held.version != ref.version and was and not force:
-            raise RequestError(
-                f"The alias {ref.name}@{alias} is protected",
-                got=f"{ref}; it means @{held.version} since {held.when}, by {held.who or 'unknown'}",
-                fix="add --force to move it all the same",
-            )
+            raise _protected(ref, alias, held)
         before = held.version if held else None
         entry = AliasEntry(
             version=ref.version,
@@ -96,6 +92,14 @@ def promote(
             fix="let it mean another version",
         )
     return Promotion(ref, alias, before, protected, moved=True)
+
+
+def _protected(ref: ModelRef, alias: str, held: AliasEntry) -> RequestError:
+    return RequestError(
+        f"The alias {ref.name}@{alias} is protected",
+        got=f"{ref}; it means @{held.version} since {held.when}, by {held.who or 'unknown'}",
+        fix="add --force to move it all the same",
+    )
 
 
 def _named_version(store: Store, model: str, announce: Callable[[str], None]) -> ModelRef:
