@@ -50,14 +50,22 @@ class InputFile:
                 return open(self.url, "rb")
             except OSError as error:
                 raise cannot_be_read(self.url, error) from error
-        return io.BufferedReader(_Object(Store(self.store), self.key, self.size), _BUFFER)
+        return io.BufferedReader(_Object(_opened(self.store), self.key, self.size), _BUFFER)
 
     def again(self) -> InputFile | None:
-        """The file as it is now; None where it is not there any more."""
+        """The file as it is now; None where it is not there any more. Raises `WorkError` as `open` does."""
         if self.store is None:
             path = Path(self.url)
             return _local(path) if path.is_file() else None
-        return _entry(Store(self.store), self.key)
+        return _entry(_opened(self.store), self.key)
+
+
+def _opened(url: str) -> Store:
+    """A store from which inputs were found. Raises `WorkError` where this machine, or by now, has no keys for it."""
+    try:
+        return Store(url)
+    except RequestError as error:  # which is what tables are refused by, and this says nothing of them
+        raise WorkError(error.what, got=f"{url}: {error.got}", allowed=error.allowed, fix=error.fix) from error
 
 
 def cannot_be_read(url: str, error: OSError) -> WorkError:
