@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from xtlray.errors import RequestError, WorkError
 from xtlray.store import Listed, Store
-from xtlray.urls import path_of
+from xtlray.urls import expanded, path_of
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
 """Names of the files that are taken from a folder."""
@@ -151,7 +151,7 @@ def _remote(text: str) -> bool:
 
 
 def _path(text: str) -> Path:
-    return path_of(text) if text.startswith("file://") else Path(text).expanduser()
+    return path_of(text) if text.startswith("file://") else expanded(text)
 
 
 def _inside(file: InputFile, output: str) -> bool:
