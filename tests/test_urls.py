@@ -22,6 +22,13 @@ def test_a_folder_has_one_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert spelled == {(tmp_path / "a b").as_uri()}
 
 
+def test_a_tilde_is_the_home_or_part_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert absolute("~/a") == (tmp_path / "home" / "a").as_uri()
+    assert absolute("~$a.csv") == (tmp_path / "~$a.csv").as_uri()
+
+
 @pytest.mark.parametrize(
     "url",
     [

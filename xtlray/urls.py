@@ -21,7 +21,7 @@ def absolute(url: str) -> str:
         RequestError: no store can have that URL, or credentials stand in it; those are not repeated.
     """
     if "://" not in url:
-        return Path(url).expanduser().resolve().as_uri()
+        return expanded(url).resolve().as_uri()
     scheme, _, rest = url.partition("://")
     if scheme == "file":
         return _folder(url)
@@ -49,6 +49,14 @@ def absolute(url: str) -> str:
             fix=_FIX,
         )
     return url.rstrip("/")
+
+
+def expanded(text: str) -> Path:
+    """The path that a person means: `~` is the home; a name that begins so but is nobody's home is as it stands."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def path_of(file_url: str) -> Path:

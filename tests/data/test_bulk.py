@@ -350,6 +350,18 @@ def test_an_object_that_is_gone_is_no_damaged_file(s3: Store, tmp_path: Path, mo
             reader.read(spans[-1])
 
 
+def test_keys_that_are_gone_are_no_damaged_file(s3: Store, tmp_path: Path, no_aws: pytest.MonkeyPatch) -> None:
+    """Of a login that has expired, or on a machine of a cluster that has none."""
+    s3.create("in/a.csv", b"formula\nLiO\n")
+    (file,) = find_inputs([f"{s3.url}/in"], "file:///nowhere")
+    job = bulk.Job((file,), Store.open(str(tmp_path)), "a plan", lengths)
+    (span,) = survey(file)
+    no_aws.delenv("AWS_ACCESS_KEY_ID")
+    for use in (lambda: bulk.look(file), lambda: bulk.Worker(job).make(bulk.Piece(0, 0, span)), file.again):
+        with pytest.raises(WorkError, match=r"keys for S3.*s3://.*AWS_ACCESS_KEY_ID"):
+            use()
+
+
 def test_large_csvs_are_looked_through_by_the_crew(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

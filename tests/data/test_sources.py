@@ -27,6 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "_hidden/e.csv",
         ".f.csv",
         "[1].csv",
+        "~$b.csv",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -43,13 +44,14 @@ def names(files: list[InputFile], folder: Path) -> list[str]:
     [
         (["b.csv"], ["b.csv"]),
         (["notes.txt"], ["notes.txt"]),  # by its own name anything
-        (["."], ["[1].csv", "a.parquet", "b.csv", "deep/c.csv.gz", "deep/er/d.PQ"]),
+        (["."], ["[1].csv", "a.parquet", "b.csv", "deep/c.csv.gz", "deep/er/d.PQ", "~$b.csv"]),
         (["_hidden"], ["_hidden/e.csv"]),  # named, so not hidden
         (["deep/"], ["deep/c.csv.gz", "deep/er/d.PQ"]),
-        (["*.csv"], ["[1].csv", "b.csv"]),
+        (["*.csv"], ["[1].csv", "b.csv", "~$b.csv"]),
         (["[1].csv"], ["[1].csv"]),  # there is one of that very name
+        (["~$b.csv"], ["~$b.csv"]),
         (["[ab].*"], ["a.parquet", "b.csv"]),
-        (["**/*.csv.gz", "b.csv", "*.csv"], ["deep/c.csv.gz", "b.csv", "[1].csv"]),
+        (["**/*.csv.gz", "b.csv", "*.csv"], ["deep/c.csv.gz", "b.csv", "[1].csv", "~$b.csv"]),
         (["de*"], ["deep/c.csv.gz", "deep/er/d.PQ"]),
         (["file://{}/a.parquet"], ["a.parquet"]),
     ],

@@ -257,12 +257,13 @@ class Worker:
         """Write the part of a piece, unless it is there. Raises `WorkError` where the file has changed."""
         file = self._job.files[piece.file]
         try:
-            table = self._reader(piece.file).read(piece.span)
+            found = self._reader(piece.file).read(piece.span)
         except RequestError as error:
-            self._open = None
-            return Refusal(file=file.url, reason=_why(error), start=piece.span.start)
-        refuse_changes([file])  # since it was opened: a part that is there counts as one of the file that was planned
-        answered = with_answers(table, file.url, self._answer)
+            self._open, found = None, error
+        refuse_changes([file])  # since it was opened: what is made now counts as of the file that was planned
+        if isinstance(found, RequestError):
+            return Refusal(file=file.url, reason=_why(found), start=piece.span.start)
+        answered = with_answers(found, file.url, self._answer)
         name = part_name(piece.file, piece.number, file.url)
         unanswered = answered["value"].null_count
         about = PartRows(

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from xtlray.errors import RequestError, WorkError
 from xtlray.store import Listed, Store
-from xtlray.urls import path_of
+from xtlray.urls import expanded, path_of
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".pq")
 """Names of the files that are taken from a folder."""
@@ -50,14 +50,22 @@ class InputFile:
                 return open(self.url, "rb")
             except OSError as error:
                 raise cannot_be_read(self.url, error) from error
-        return io.BufferedReader(_Object(Store(self.store), self.key, self.size), _BUFFER)
+        return io.BufferedReader(_Object(_opened(self.store), self.key, self.size), _BUFFER)
 
     def again(self) -> InputFile | None:
-        """The file as it is now; None where it is not there any more."""
+        """The file as it is now; None where it is not there any more. Raises `WorkError` as `open` does."""
         if self.store is None:
             path = Path(self.url)
             return _local(path) if path.is_file() else None
-        return _entry(Store(self.store), self.key)
+        return _entry(_opened(self.store), self.key)
+
+
+def _opened(url: str) -> Store:
+    """A store from which inputs were found. Raises `WorkError` where this machine, or by now, has no keys for it."""
+    try:
+        return Store(url)
+    except RequestError as error:  # which is what tables are refused by, and this says nothing of them
+        raise WorkError(error.what, got=f"{url}: {error.got}", allowed=error.allowed, fix=error.fix) from error
 
 
 def cannot_be_read(url: str, error: OSError) -> WorkError:
@@ -143,7 +151,7 @@ def _remote(text: str) -> bool:
 
 
 def _path(text: str) -> Path:
-    return path_of(text) if text.startswith("file://") else Path(text).expanduser()
+    return path_of(text) if text.startswith("file://") else expanded(text)
 
 
 def _inside(file: InputFile, output: str) -> bool:
