@@ -48,7 +48,9 @@ class Note(Record):
     rows_per_s: float | None = Field(default=None, description="training rows a second, of a pretraining")
     disk_full: float | None = Field(default=None, description="share of the disk of Ray's files that is full, 0 … 1")
     every_s: float = Field(description="seconds until the next note")
-    ended: str | None = Field(default=None, description="done, or the error that ended the attempt; None while it goes on")
+    ended: str | None = Field(
+        default=None, description="done, or the error that ended the attempt; None while it goes on"
+    )
 
 
 class Progress:
