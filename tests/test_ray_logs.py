@@ -24,9 +24,8 @@ def actor(n: int, unexpected: bool = True, node: str = HERE, ended: int = 0) -> 
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a Ray on this machine."""
     (tmp_path / "logs").mkdir()
-    monkeypatch.setattr(
-        "ray.get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: HERE, get_job_id=lambda: "01000000")
-    )
+    context = SimpleNamespace(get_node_id=lambda: HERE, get_job_id=lambda: "01000000", gcs_address="10.0.0.1:6379")
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
     return tmp_path
 
 
@@ -86,6 +85,7 @@ def test_logs_of_other_nodes_are_asked_for(session: Path, dead: list[Actor], mon
     assert found["TrialActor-101-00000000.err.txt"] == b"a line\nanother\n"
     assert not [name for name in found if "102" in name]
     assert {how["suffix"] for how in asked} == {"err", "out"}
+    assert {how["address"] for how in asked} == {"10.0.0.1:6379"}  # and of no other Ray on this machine
 
 
 def test_what_ray_does_not_know_is_left_out(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +133,8 @@ def test_a_tail_is_bounded_and_begins_with_a_whole_line(tmp_path: Path) -> None:
     assert TAIL_BYTES - 100 < len(text) <= TAIL_BYTES
     assert text.startswith("line ")
     assert text.endswith("line 19999\n")
+    file.write_text("killed for want of memory\n" + "[state-dump] x\n" * 20_000)
+    assert tail(file, without="[state-dump]") == "killed for want of memory\n"
     file.write_bytes(b"\xff" * (TAIL_BYTES + 5))
     assert tail(file)
     assert tail(tmp_path / "none") is None

@@ -81,7 +81,8 @@ class Recorded:
 def ray(no_aws: pytest.MonkeyPatch) -> Recorded:
     recorded = Recorded()
     no_aws.setitem(sys.modules, "ray", recorded)
-    for name in [*ray_session.RAY_ENVIRONMENT, *ray_session.LOCAL_ENVIRONMENT, "RAY_ADDRESS"]:
+    set_by_us = [ray_session.RAY_ENVIRONMENT, ray_session.LOCAL_ENVIRONMENT, ray_session.CLUSTER_ENVIRONMENT]
+    for name in [*(name for some in set_by_us for name in some), "RAY_ADDRESS"]:
         no_aws.setenv(name, "")  # so that it is put back, whoever sets it
         no_aws.delenv(name)
     for name, value in FakeS3(url="http://h").environment.items():

@@ -15,6 +15,7 @@ from xtlray.scrub import scrub
 
 log = logging.getLogger("xtlray.ray")
 MOST_ACTORS, TAIL_BYTES, TAIL_LINES = 6, 32_000, 300
+SEARCHED_BYTES = 1_000_000  # of a log most of whose lines are not kept
 SECONDS = 20.0  # for all logs of other nodes together
 REQUEST_S = 5  # for one of them
 _INTENDED = ("INTENDED_USER_EXIT", "INTENDED_SYSTEM_EXIT")  # of a process that was asked to end
@@ -72,7 +73,7 @@ def of_the_dead(session: Path | None, failed: bool) -> dict[str, bytes]:
         found["deaths.txt"] = "".join(f"{actor.name} (process {actor.pid}): {actor.why}\n" for actor in chosen)
     if session is not None and (failed or chosen):
         for name in ("raylet.out", "raylet.err"):  # says who was killed for want of memory or disk
-            text = tail(session / "logs" / name)
+            text = tail(session / "logs" / name, without="[state-dump]")
             if text:
                 found[f"{name}.txt"] = text
     return {name: scrub(text).encode() for name, text in found.items()}
@@ -115,13 +116,16 @@ def _tail_here(session: Path | None, actor: Actor, kind: str) -> str | None:
 
 def _tail_elsewhere(actor: Actor, kind: str) -> str | None:
     """By the dashboard of the cluster. None where it does not answer in time."""
+    import ray
     from ray.util.state import get_log
 
     found: list[str] = []
+    # Without an address, Ray looks for one among all that run on this machine.
+    how = {"address": ray.get_runtime_context().gcs_address, "tail": TAIL_LINES, "timeout": REQUEST_S}
 
     def ask() -> None:
         with suppress(Exception):  # the node may be gone, and its log with it
-            found.extend(get_log(actor_id=actor.id, tail=TAIL_LINES, suffix=kind, timeout=REQUEST_S, errors="replace"))
+            found.extend(get_log(actor_id=actor.id, suffix=kind, errors="replace", **how))
 
     asking = threading.Thread(target=ask, daemon=True)  # Ray's own request has no end where nobody answers
     asking.start()
@@ -129,15 +133,19 @@ def _tail_elsewhere(actor: Actor, kind: str) -> str | None:
     return "".join(found)[-TAIL_BYTES:] if found else None
 
 
-def tail(file: Path) -> str | None:
-    """The last lines of a file, `TAIL_BYTES` at most; None where it cannot be read."""
+def tail(file: Path, without: str | None = None) -> str | None:
+    """The last lines of a file that do not hold `without`, `TAIL_BYTES` at most; None where it cannot be read."""
     try:
         with file.open("rb") as opened:
             size = opened.seek(0, os.SEEK_END)
-            opened.seek(max(0, size - TAIL_BYTES))
+            opened.seek(max(0, size - (SEARCHED_BYTES if without else TAIL_BYTES)))
+            cut = opened.tell() > 0
             data = opened.read()
     except OSError:
         return None
-    if size > TAIL_BYTES:
+    if cut:
         data = data.partition(b"\n")[2] or data  # no half line at its beginning
-    return data.decode(errors="replace")
+    text = data.decode(errors="replace")
+    if without:
+        text = "".join(line for line in text.splitlines(keepends=True) if without not in line)
+    return text[-TAIL_BYTES:]

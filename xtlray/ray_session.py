@@ -32,6 +32,8 @@ LOCAL_ENVIRONMENT = {
     "RAY_ROTATION_MAX_BYTES": str(16 * 2**20),
     "RAY_ROTATION_BACKUP_COUNT": "1",
 }
+# Of a Ray that is joined, which has a dashboard: it lists trainings only where they say that they are there.
+CLUSTER_ENVIRONMENT = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 KeepLogs = Callable[[dict[str, bytes]], None]
 
 
@@ -103,7 +105,7 @@ class RaySession:
 
     def _start(self) -> None:
         address = os.environ.get("RAY_ADDRESS")
-        for name, value in {**RAY_ENVIRONMENT, **({} if address else LOCAL_ENVIRONMENT)}.items():
+        for name, value in {**RAY_ENVIRONMENT, **(CLUSTER_ENVIRONMENT if address else LOCAL_ENVIRONMENT)}.items():
             os.environ.setdefault(name, value)
         import ray
 
