@@ -24,6 +24,7 @@ from xtlray.errors import RequestError, WorkError
 
 HOST = "127.0.0.1"
 OBJECT_STORE_BYTES = 200_000_000  # of each node: they share the memory of one machine
+TRIES = 3  # to start a worker node
 STARTED = "Ray runtime started."
 PR_SET_PDEATHSIG = 1
 
@@ -108,10 +109,10 @@ class LocalCluster:
         try:
             own = (f"--port={self.address.rpartition(':')[2]}", f"--ray-client-server-port={_free_port()}")
             self._head = self._start("--head", *own, cores=self._cores[0])
-            self.head.await_start()
-            self.workers = [self._worker(cores) for cores in self._cores[1:]]
-            for node in self.workers:
-                node.await_start()
+            self._head.await_start()
+            self.workers = [self._worker(cores) for cores in self._cores[1:]]  # all at once
+            for n, cores in enumerate(self._cores[1:]):
+                self._await(n, cores)
         except BaseException:
             self.close()
             raise
@@ -138,10 +139,8 @@ class LocalCluster:
 
     def join(self, cores: int) -> Node:
         """Another worker node, once it has started."""
-        node = self._worker(cores)
-        self.workers.append(node)
-        node.await_start()
-        return node
+        self.workers.append(self._worker(cores))
+        return self._await(len(self.workers) - 1, cores)
 
     def lose(self, node: Node) -> None:
         """SIGKILL to every process of a worker node."""
@@ -153,6 +152,20 @@ class LocalCluster:
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _await(self, n: int, cores: int) -> Node:
+        """Wait for a worker node; Ray gives it half a minute, which may not do on a busy machine: then another one."""
+        for left in reversed(range(TRIES)):
+            node = self.workers[n]
+            try:
+                node.await_start()
+                break
+            except WorkError:
+                if not left:
+                    raise
+                node.kill()
+                self.workers[n] = self._worker(cores)
+        return node
 
     def _worker(self, cores: int) -> Node:
         return self._start(f"--address={self.address}", cores=cores)
