@@ -213,6 +213,13 @@ def test_results_of_a_copied_run_are_shown_as_they_are(store: Store) -> None:
     assert names_of(store, RESULTS) == EVERY_RESULT
 
 
+def test_a_file_of_another_program_among_the_runs(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.create("runs/.DS_Store", b"x")
+    assert len(up_to_date(store).results) == 4
+    assert names_of(store, RESULTS) == EVERY_RESULT
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_store_without_runs(tmp_path: Path) -> None:
     empty = Store.open(str(tmp_path / "empty"))
     board = up_to_date(empty)
