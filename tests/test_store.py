@@ -200,6 +200,25 @@ def test_what_is_not_there(store: Store) -> None:
             store.get(key)
 
 
+def test_nothing_lies_below_a_file(store: Store, s3: Store) -> None:
+    """A folder may hold files of other programs, where ours would be folders."""
+    for each in (store, s3):
+        each.create("runs/.DS_Store", b"x")
+        below = "runs/.DS_Store/results/1.json"
+        assert (each.list("runs/.DS_Store/results"), each.children("runs/.DS_Store/results")) == ([], [])
+        assert (each.exists(below), each.entry(below), each.get_all([below, "runs/.DS_Store"])) == (
+            False,
+            None,
+            [None, b"x"],
+        )
+        each.delete([below])
+        for read in (each.get, each.size, lambda key, of=each: of.get_range(key, 0, 1)):
+            with pytest.raises(MissingKeyError):
+                read(below)
+    with pytest.raises(StoreError, match="could not write"):
+        store.create("runs/.DS_Store/results/1.json", b"1")
+
+
 def test_what_is_not_json_is_said_to_be_so(store: Store) -> None:
     store.create("card.json", b'{"half":')
     with pytest.raises(StoreError, match="not the JSON"):

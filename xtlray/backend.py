@@ -115,6 +115,8 @@ class Backend:
                 raise
             raise clean from None
         except (BaseError, OSError) as error:
+            if _errno(error) == errno.ENOTDIR and verb != "write":  # a file stands where the key's folder would
+                raise NotFoundError(f"{key} is not there") from cleaned(error)
             raise refusal(error, verb, key, self.where) from cleaned(error)
 
     def _meet(self) -> None:
@@ -171,13 +173,21 @@ def _is_temporary(error: Exception) -> bool:
         return False
     if not isinstance(error, (BaseError, OSError)):
         return False
-    text = next(iter(str(error).splitlines()), "")
-    number = error.errno if isinstance(error, OSError) else None
-    said = re.search(r"\(os error (\d+)\)", text)
-    number = number or (int(said[1]) if said else None)
-    if number in _TEMPORARY_ERRNO or _TOO_SLOW.search(str(error)):
+    if _errno(error) in _TEMPORARY_ERRNO or _TOO_SLOW.search(str(error)):
         return True
-    return bool(_TEMPORARY.search(text) and not _PERMANENT.search(str(error)))
+    return bool(_TEMPORARY.search(_first_line(error)) and not _PERMANENT.search(str(error)))
+
+
+def _errno(error: Exception) -> int | None:
+    """The system's number of an error, which obstore has in its text."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", _first_line(error))
+    return int(said[1]) if said else None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
 
 
 def _cause(gone: patience.Gone) -> Exception:

@@ -163,7 +163,10 @@ class Store:
             items = (item for page in pages for item in page)
             return sorted(_listed(item) for item in items)
 
-        listed = self._backend.call("list", prefix, found)
+        try:
+            listed = self._backend.call("list", prefix, found)
+        except MISSING:
+            return []
         return listed if self.local_path else _without_markers(listed, prefix)
 
     def children(self, prefix: str) -> builtins.list[str]:

@@ -213,6 +213,14 @@ def test_results_of_a_copied_run_are_shown_as_they_are(store: Store) -> None:
     assert names_of(store, RESULTS) == EVERY_RESULT
 
 
+def test_files_of_another_program_among_the_runs(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in ("runs", f"runs/{RUNS[0]}/trials", f"runs/{RUNS[0]}/results/transfer"):
+        store.create(f"{folder}/.DS_Store", b"x")
+    assert len(up_to_date(store).results) == 4
+    assert (names_of(store, RESULTS), names_of(store, TRIALS)) == (EVERY_RESULT, EVERY_TRIAL)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_store_without_runs(tmp_path: Path) -> None:
     empty = Store.open(str(tmp_path / "empty"))
     board = up_to_date(empty)

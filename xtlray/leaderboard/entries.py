@@ -19,7 +19,7 @@ _FEW = 3  # versions of a model that are asked for one by one on an object store
 
 def result_names(store: Store, run: str) -> list[str]:
     """The file names of a run's results, sorted."""
-    return store.children(f"runs/{run}/results/transfer")
+    return [name for name in store.children(f"runs/{run}/results/transfer") if name.endswith(".json")]
 
 
 def read_entries(store: Store, run: str) -> list[Entry]:

@@ -131,7 +131,8 @@ def _trials(store: Store, runs: Sequence[str], table: Table) -> Change | None:
 
 def trial_names(store: Store, run: str) -> list[str]:
     """The trials that a run has records of, sorted."""
-    return [name.removesuffix(".json") for name in store.children(f"runs/{run}/trials")]
+    names = store.children(f"runs/{run}/trials")
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
 
 def _trial_rows(store: Store, run: str, names: Iterable[str] | None = None) -> list[dict[str, Any]]:
