@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 
+from tests.logs import heard
 from xtlray import provenance
 from xtlray.runs import Run, new_attempt, newest_run, now, open_run, run_id
 from xtlray.store import Store
@@ -21,16 +21,8 @@ ENVIRONMENT = {"commit": "abc", "versions": {"torch": "1"}}
 @pytest.fixture
 def said() -> Iterator[list[str]]:
     """What the logger of runs says."""
-    lines: list[str] = []
-
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    logger, handler = logging.getLogger("xtlray.runs"), Kept()
-    logger.addHandler(handler)
-    yield lines
-    logger.removeHandler(handler)
+    with heard("xtlray.runs") as lines:
+        yield lines
 
 
 def test_the_id_is_that_of_the_job_everywhere() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import tiny
+from tests.registry.forging import rewrite
 from xtlray.errors import RequestError, StoreError, WorkError
 from xtlray.nn.members import ConstantMember
 from xtlray.registry import exchange
@@ -22,30 +22,8 @@ from xtlray.registry.versions import ModelRef, complete_versions, versions_of
 from xtlray.store import Store
 
 
-@pytest.fixture
-def ref(store: Store) -> ModelRef:
-    return tiny.model(store, "jarvis/klu", "run-00000001", [tiny.net_member(1)])
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "other"))
-
-
-@pytest.fixture
-def folder(ref: ModelRef, tmp_path: Path) -> Path:
-    """A folder that the model was pulled to."""
-    return pull(ref, tmp_path / "pulled").folder
-
-
 def answer(ref: ModelRef) -> float:
     return float(load_model(ref).predict("NaCl").value[0])
-
-
-def rewrite(folder: Path, **changes: Any) -> None:
-    """Change what the card in a folder says."""
-    card = json.loads((folder / "card.json").read_bytes())
-    (folder / "card.json").write_text(json.dumps({**card, **changes}))
 
 
 # --- pull ------------------------------------------------------------------------------------------------------------

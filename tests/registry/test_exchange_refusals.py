@@ -11,32 +11,10 @@ from typing import Any
 import pytest
 
 from tests import tiny
+from tests.registry.forging import rewrite
 from xtlray.errors import RequestError
-from xtlray.registry.exchange import pull, push
-from xtlray.registry.versions import ModelRef
+from xtlray.registry.exchange import push
 from xtlray.store import Store
-
-
-@pytest.fixture
-def ref(store: Store) -> ModelRef:
-    return tiny.model(store, "jarvis/klu", "run-00000001", [tiny.net_member(1)])
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Store:
-    return Store.open(str(tmp_path / "other"))
-
-
-@pytest.fixture
-def folder(ref: ModelRef, tmp_path: Path) -> Path:
-    """A folder that the model was pulled to."""
-    return pull(ref, tmp_path / "pulled").folder
-
-
-def rewrite(folder: Path, **changes: Any) -> None:
-    """Change what the card in a folder says."""
-    card = json.loads((folder / "card.json").read_bytes())
-    (folder / "card.json").write_text(json.dumps({**card, **changes}))
 
 
 def _link(folder: Path) -> None:

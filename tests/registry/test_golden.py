@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,20 +29,6 @@ from xtlray.store import Store
 @pytest.fixture(autouse=True)
 def nothing_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_looked_at", set())
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    found: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    logger, handler = logging.getLogger("xtlray.registry"), Keep(logging.WARNING)
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
 
 
 def golden_of(ref: ModelRef) -> Golden:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,21 +36,6 @@ def datasets(store: Store) -> list[Dataset]:
 @pytest.fixture
 def ref(store: Store, datasets: list[Dataset]) -> ModelRef:
     return tiny.model(store, "both", data=datasets)
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What is logged as a warning; the command line's own handlers may be in the way of pytest's."""
-    found: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    logger, handler = logging.getLogger("xtlray.registry"), Keep(logging.WARNING)
-    logger.addHandler(handler)
-    yield found
-    logger.removeHandler(handler)
 
 
 def answers(column: int) -> np.ndarray:

@@ -21,11 +21,6 @@ from xtlray.registry.versions import ModelRef, resolve, store_of, versions_of
 from xtlray.store import Store
 
 
-@pytest.fixture
-def data(store: Store) -> Any:
-    return tiny.dataset(store)
-
-
 def make(store: Store, data: Any, run: str = "run-00000001", name: str = "jarvis/klu", value: float = 1.0) -> ModelRef:
     return tiny.model(store, name, run, [ConstantMember(value)], data)
 

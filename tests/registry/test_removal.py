@@ -21,11 +21,6 @@ from xtlray.registry.versions import ModelRef, deletion, resolve, versions_of
 from xtlray.store import Store
 
 
-@pytest.fixture
-def data(store: Store) -> Any:
-    return tiny.dataset(store)
-
-
 def make(store: Store, data: Any, run: int = 1, name: str = "jarvis/klu", **more: Any) -> ModelRef:
     return tiny.model(store, name, f"run-{run:08d}", [tiny.net_member(run)], data, **more)
 

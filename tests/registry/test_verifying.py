@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import tiny
+from tests.logs import heard
 from tests.registry.forging import forgery
 from xtlray.cli.main import main
 from xtlray.errors import StoreError, StoreGoneError
@@ -26,19 +27,8 @@ ONE = (ConstantMember(1.0),)
 @pytest.fixture
 def log() -> Iterator[list[str]]:
     """What is logged."""
-    found: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(record.getMessage())
-
-    logger, handler = logging.getLogger("xtlray.registry"), Keep(logging.INFO)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield found
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with heard("xtlray.registry", logging.INFO) as found:
+        yield found
 
 
 def rewrite(store: Store, key: str, data: bytes) -> None:

@@ -24,11 +24,6 @@ from xtlray.registry.versions import (
 from xtlray.store import Store
 
 
-@pytest.fixture
-def data(store: Store) -> Any:
-    return tiny.dataset(store)
-
-
 def make(store: Store, data: Any, run: str = "run-00000001", name: str = "jarvis/klu", value: float = 1.0) -> ModelRef:
     return tiny.model(store, name, run, [ConstantMember(value)], data)
 
