@@ -17,12 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xtlray.bench.processes import PATIENCE, Process, kill_tagged, tagged, tagged_environment, wait_for
+from xtlray.bench.processes import PATIENCE, TAG, Process, kill_tagged, tagged, tagged_environment, wait_for
 from xtlray.bench.processes import send as kill
 from xtlray.store import Store
 
 __all__ = [
     "PATIENCE",
+    "TAG",
     "Process",
     "Program",
     "kill",
