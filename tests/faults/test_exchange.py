@@ -1,12 +1,11 @@
 """Models that are pushed and deleted by many at once, some of whom are killed: no reader ever sees a part of one."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from tests import tiny
+from tests.faults.crowd import Crowd
 from tests.faults.harness import wait_for
 from xtlray.errors import StoreError
 from xtlray.registry.exchange import pull
@@ -40,54 +39,31 @@ class Reader(threading.Thread):
                         self.wrong.append(f"{ref}: {error}")
 
 
-def follow(process, said):
-    """Collects the lines of a process as they come, from a thread of its own."""
-
-    def read():
-        for line in process.stdout:
-            said.append(line.strip())
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    return thread
-
-
 def test_pushes_and_deletions_at_once_some_of_them_killed(store, tmp_path):
     folder = pull(tiny.model(store, "source"), tmp_path / "pulled").folder
 
-    def begin(what, who, count):
-        command = [sys.executable, "-m", "tests.faults.pusher", store.url, str(folder), NAME, what, who, str(count)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def writer(what, who, count):
+        return ["tests.faults.pusher", store.url, str(folder), NAME, what, who, str(count)]
 
-    processes = [begin("push", f"pusher{k}", PUSHES) for k in range(3)]
-    processes += [begin("delete", f"deleter{k}", DELETIONS) for k in range(2)]
-    said = [[] for _ in processes]
-    threads = [follow(process, lines) for process, lines in zip(processes, said, strict=True)]
+    commands = [writer("push", f"pusher{k}", PUSHES) for k in range(3)]
+    commands += [writer("delete", f"deleter{k}", DELETIONS) for k in range(2)]
     reader = Reader(store)
-    try:
-        wait_for(lambda: all(lines == ["ready"] for lines in said), "the writers", 150)
-        reader.start()
-        for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for k, done in ((0, 8), (3, 4)):  # a pusher and a deleter, wherever they are just then
-            wait_for(lambda k=k, n=done: len(said[k]) > n or processes[k].poll() is not None, "pushes", 100)
-            processes[k].kill()
-        for thread, process in zip(threads, processes, strict=True):
-            thread.join(150)
-            process.wait(10)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        reader.over.set()
+    with Crowd(commands) as crowd:
+        try:
+            crowd.begin(150)
+            reader.start()
+            crowd.kill(0, after=8, seconds=100)
+            crowd.kill(3, after=4, seconds=100)
+            crowd.join(150)
+        finally:
+            reader.over.set()
     reader.join(60)
 
-    assert [process.returncode for process in processes] == [-9, 0, 0, -9, 0]
+    assert crowd.codes == [-9, 0, 0, -9, 0]
     assert reader.wrong == []
     assert len(reader.seen) >= 20
-    pushed = [line for lines in said[:3] for line in lines[1:]]
-    deleted = [line for lines in said[3:] for line in lines[1:]]
+    pushed = [line for lines in crowd.done[:3] for line in lines]
+    deleted = [line for lines in crowd.done[3:] for line in lines]
     assert len(set(pushed)) == len(pushed) >= 2 * PUSHES + 8
     assert len(deleted) >= DELETIONS + 4
     there = {f"{name}@{version}" for name, version in complete_versions(store)} - {"source@1"}

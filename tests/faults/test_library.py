@@ -1,12 +1,10 @@
 """The library on a real S3 server: many publish at once, some are killed, and a reader never sees a partial model."""
 
-import subprocess
-import sys
 import threading
 
 import pytest
 
-from tests.faults.harness import wait_for
+from tests.faults.crowd import Crowd
 from xtlray.errors import StoreError
 from xtlray.registry.model import load_model
 from xtlray.registry.verifying import verify
@@ -45,49 +43,25 @@ class Reader(threading.Thread):
                 self.wrong.append(f"{type(error).__name__}: {error}")
 
 
-def begin(store, who, count=EACH):
-    command = [sys.executable, "-m", "tests.faults.publisher", store.url, who, str(count), *NAMES]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def follow(process, said):
-    """Collects the lines of a process as they come, from a thread of its own."""
-
-    def read():
-        for line in process.stdout:
-            said.append(line.strip())
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    return thread
+def writer(store, who, count=EACH):
+    return ["tests.faults.publisher", store.url, who, str(count), *NAMES]
 
 
 def test_many_publish_at_once_some_are_killed_and_a_reader_looks_on(store):
-    processes = [begin(store, f"writer{k}") for k in range(WRITERS)]
-    said = [[] for _ in processes]
-    threads = [follow(process, lines) for process, lines in zip(processes, said, strict=True)]
     reader = Reader(store)
-    try:
-        wait_for(lambda: all(lines == ["ready"] for lines in said), "the writers", 200)
-        reader.start()
-        for process in processes:
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        for k, published in ((0, 5), (1, 12), (2, 20)):  # killed wherever they are just then
-            wait_for(lambda k=k, n=published: len(said[k]) > n or processes[k].poll() is not None, "publishes", 200)
-            processes[k].kill()
-        for thread, process in zip(threads, processes, strict=True):
-            thread.join(400)
-            process.wait(10)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        reader.over.set()
+    with Crowd([writer(store, f"writer{k}") for k in range(WRITERS)]) as crowd:
+        try:
+            crowd.begin(200)
+            reader.start()
+            for k, published in ((0, 5), (1, 12), (2, 20)):
+                crowd.kill(k, after=published, seconds=200)
+            crowd.join(400)
+        finally:
+            reader.over.set()
     reader.join(60)
 
-    assert [process.returncode for process in processes] == [-9, -9, -9, 0, 0, 0, 0, 0]
-    returned = [line for lines in said for line in lines[1:]]
+    assert crowd.codes == [-9, -9, -9, 0, 0, 0, 0, 0]
+    returned = [line for lines in crowd.done for line in lines]
     assert len(returned) >= 5 * EACH + 5 + 12 + 20
     assert len(set(returned)) == len(returned)  # no version was given twice
     there = {f"{name}@{version}" for name, version in complete_versions(store)}
@@ -102,8 +76,9 @@ def test_many_publish_at_once_some_are_killed_and_a_reader_looks_on(store):
 
 def test_a_damaged_file_is_refused(store):
     """The check above can fail: what it looks for is noticed."""
-    process = begin(store, "writer", 1)
-    process.communicate("go\n", timeout=200)
+    with Crowd([writer(store, "writer", 1)]) as crowd:
+        crowd.begin(200)
+        crowd.join(200)
     ref = ModelRef(store, *complete_versions(store)[0])
     [weights] = [name for name in ref.card().files if name.endswith(".safetensors")]
     key = f"{ref.folder}/{weights}"
