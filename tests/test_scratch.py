@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -144,16 +143,14 @@ def test_the_disk_is_as_full_as_ray_counts_it(home: Path, monkeypatch: pytest.Mo
     assert scratch.fullness() == pytest.approx(0.9)
 
 
-def test_a_disk_that_fills_is_said_once_for_each_limit(
-    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_disk_that_fills_is_said_once_for_each_limit(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = iter([50, 9, 8, 9, 4, 3, 50, 4])
     monkeypatch.setattr(scratch.shutil, "disk_usage", lambda _: Usage(100, 0, next(free)))
-    monkeypatch.setattr(logging.getLogger("xtlray"), "propagate", True)
+    said: list[str] = []
+    monkeypatch.setattr(scratch.log, "warning", lambda text, *values: said.append(text % values))
     watch = scratch.DiskWatch()
     seen = [watch.look() for _ in range(8)]
     assert seen[0] == 0.5
-    said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert f"the disk under {home} is 91 % full: from 95 % on Ray writes no more objects" in said[0]
     assert "96 % full" in said[1]

@@ -119,20 +119,25 @@ class Losing:
 
 
 def start(store: Store) -> None:
-    trainer._fit_while_it_gets_on(store, SimpleNamespace(run="runs/r"), None, {})  # type: ignore[arg-type]
+    trainer._fit_while_it_gets_on(store, SimpleNamespace(run="runs/r", attempt=ATTEMPT), None, {})  # type: ignore[arg-type]
 
 
 def test_workers_may_be_lost_as_often_as_training_gets_on(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     losing = Losing(monkeypatch, [8, 1, 16])
     start(store)
-    assert losing.names == ["train", "train-2", "train-3", "train-4"]  # a finished run's name would be its end
+    assert losing.names == [
+        "r-attempt-1",
+        "r-attempt-1-2",
+        "r-attempt-1-3",
+        "r-attempt-1-4",
+    ]  # a finished run's name would be its end
 
 
 def test_workers_that_are_lost_without_progress_end_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     losing = Losing(monkeypatch, [8, 0, 16])
     with pytest.raises(LostWorkersError):
         start(store)
-    assert losing.names == ["train", "train-2"]
+    assert losing.names == ["r-attempt-1", "r-attempt-1-2"]
 
 
 def test_workers_that_are_lost_after_sigterm_end_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +145,7 @@ def test_workers_that_are_lost_after_sigterm_end_it(store: Store, monkeypatch: p
     monkeypatch.setattr(trainer, "terminated", lambda: True)
     with pytest.raises(LostWorkersError):
         start(store)
-    assert losing.names == ["train"]
+    assert losing.names == ["r-attempt-1"]
 
 
 class GroupError(Exception):
