@@ -30,7 +30,7 @@ COMMANDS = {
     "jobs": ("xtlray.cli.jobs:jobs", "What a cluster was sent: list, show, logs, stop."),
     "status": ("xtlray.cli.status:status", "What runs now, how far it is, what failed, how long it will take."),
     "leaderboard": ("xtlray.cli.leaderboard:leaderboard", "Which method won on which target, by how much."),
-    "models": ("xtlray.cli.models:models", "Published models: list, show, verify."),
+    "models": ("xtlray.cli.models:models", "Published models: list, search, show, promote, copy, delete, verify."),
     "predict": ("xtlray.cli.predict:predict", "Predict a property for formulas of your own."),
     "store": ("xtlray.cli.store:store", "The store: check whether it can be relied on, gc."),
     "doctor": ("xtlray.cli.doctor:doctor", "What works here, and how to mend what does not."),
