@@ -56,7 +56,7 @@ KillWait=10
 JobRequeue=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-PreemptParameters=send_user_signal
+SlurmctldParameters=preempt_send_user_signal
 NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first_port}-{last_port}] CPUs=1 RealMemory=4000
 PartitionName=low Nodes=n[1-2] Default=YES State=UP MaxTime=INFINITE PriorityTier=1 GraceTime={grace}
 PartitionName=high Nodes=n[1-2] State=UP MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF
