@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.ports import free_ports
 from tests.faults.harness import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "scancel", "squeue")
@@ -158,29 +159,13 @@ def _configure(folder: Path) -> None:
     key.touch(0o600)
     key.write_bytes(os.urandom(128))
     host, user = socket.gethostname().partition(".")[0], pwd.getpwuid(os.getuid()).pw_name
-    port = _three_free_ports()
+    port = free_ports(3)
     (folder / "slurm.conf").write_text(
         CONFIGURATION.format(
             host=host, user=user, folder=folder, port=port, first_port=port + 1, last_port=port + 2, grace=GRACE,
             first=random.randrange(1000, 100_000, 100),  # jobs' folders are called after their numbers
         )
     )  # fmt: skip
-
-
-def _three_free_ports() -> int:
-    """The first of three in a row, below Ray's and those that the system gives out."""
-    while True:
-        first = random.randrange(23_000, 30_000, 10)
-        held = [socket.socket() for _ in range(3)]
-        try:
-            for n, each in enumerate(held):
-                each.bind(("127.0.0.1", first + n))
-        except OSError:
-            continue
-        finally:
-            for each in held:
-                each.close()
-        return first
 
 
 def fetch() -> None:

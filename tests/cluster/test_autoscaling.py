@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.ports import free_ports
 from tests.faults.harness import TAG, kill, only_run, records_of, tagged, wait_for
 from xtlray.store import Store
 
@@ -108,7 +108,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    port = _free_ports()
+    port = free_ports(10)
     file, log, folder = tmp_path / "autoscaler.yaml", tmp_path / "head.log", Path(f"/tmp/xtlray-scale-{os.getpid()}")
     file.write_text(yaml.safe_dump(configuration(f"127.0.0.1:{port}")))
     tag = uuid.uuid4().hex
@@ -145,22 +145,6 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         for each in tagged(tag):  # nodes that the autoscaler had up: they would notice by themselves, a minute later
             kill(each)
         subprocess.run(["rm", "-rf", str(folder)], check=True)
-
-
-def _free_ports() -> int:
-    """The first of ten in a row, below Ray's and those that the system gives out."""
-    for first in range(23_000 + os.getpid() % 100 * 10, 30_000, 10):
-        held = [socket.socket() for _ in range(10)]
-        try:
-            for n, each in enumerate(held):
-                each.bind(("127.0.0.1", first + n))
-        except OSError:
-            continue
-        finally:
-            for each in held:
-                each.close()
-        return first
-    raise AssertionError("no ports are free")
 
 
 def status_of(url: str) -> int:
