@@ -19,5 +19,5 @@ def test_two_minutes_of_chaos_lose_nothing_and_double_nothing(start):
     assert {"trial", "worker", "driver"} <= {kill["killed"] for kill in found["kills"]}
     assert all(kill["processes"] for kill in found["kills"])
     assert 1 <= found["slowdown"] < 10
-    assert program.said.count(": killed ") == len(found["kills"]) >= 4
+    assert program.said.count(" s: killed ") == len(found["kills"]) >= 4
     assert program.processes() == []

@@ -6,7 +6,8 @@ import pytest
 
 from tests.faults.conftest import three_nodes
 from tests.faults.harness import records_of, wait_for
-from tests.faults.test_sweep import AT_WORK, JOB, TARGETS, choices
+from tests.faults.test_sweep import JOB, TARGETS, choices
+from xtlray.bench.processes import TRIAL_AT_WORK
 from xtlray.registry.versions import versions_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -25,7 +26,7 @@ def test_a_worker_node_dies_and_another_joins(start, job, store, nodes):
     path = job(JOB)
     program = start("run", path, cluster=nodes)
     wait_for(lambda: len(records_of(store)) >= 2, "two records", 180)
-    node = wait_for(lambda: next((n for n in nodes.workers if n.processes(AT_WORK)), None), "a trial at work")
+    node = wait_for(lambda: next((n for n in nodes.workers if n.processes(TRIAL_AT_WORK)), None), "a trial at work")
     before = records_of(store)
     nodes.lose(node)
     joined = nodes.join(1)
@@ -36,7 +37,7 @@ def test_a_worker_node_dies_and_another_joins(start, job, store, nodes):
     assert {trial: after[trial] for trial in before} == before
 
     again = start("run", path, "--again", cluster=nodes)
-    wait_for(lambda: joined.processes(AT_WORK), "a trial on the node that joined", 180)
+    wait_for(lambda: joined.processes(TRIAL_AT_WORK), "a trial on the node that joined", 180)
     undisturbed = again.done(400)
     assert choices(store, answer["run"]) == choices(store, undisturbed["run"])
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.faults.harness import kill, only_run, records_of, wait_for
+from xtlray.bench.processes import TRIAL_AT_WORK
 from xtlray.registry.versions import versions_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
@@ -19,7 +20,6 @@ net: {{name: elemnet, hidden: [256, 128]}}
 seeds: 2
 effort: quick
 """
-AT_WORK = "TrialActor.train"  # what Ray calls the process of a trial that is running
 
 
 def choices(store, run):
@@ -59,7 +59,7 @@ def test_killed_altogether_and_finished_by_another_attempt(start, job, store):
 def test_a_trial_whose_process_is_killed_runs_again(start, job, store):
     program = start("run", job(JOB))
     wait_for(lambda: records_of(store), "a record")
-    for actor in wait_for(lambda: program.processes(AT_WORK), "a trial at work"):
+    for actor in wait_for(lambda: program.processes(TRIAL_AT_WORK), "a trial at work"):
         kill(actor)
     answer = program.done()
     assert (answer["status"], answer["attempt"]) == ("done", 1)
@@ -75,7 +75,7 @@ def test_a_trial_whose_process_dies_every_time_is_a_record_and_the_sweep_goes_on
     program = start("run", job(JOB), "--set", f"targets=[{doomed}, {other}]", "--set", "seeds=1")
     killed = set()
     while program.popen.poll() is None:
-        for actor in program.processes(AT_WORK):
+        for actor in program.processes(TRIAL_AT_WORK):
             if actor.folder.startswith("demo.bulk_modulus--sc-dl-ef"):
                 kill(actor)
                 killed.add(actor.pid)

@@ -170,15 +170,14 @@ class Storm:
         self.seconds = self._now()
 
     def _rage(self, limit: float) -> None:
-        next_kill = self.settings.every
+        next_kill, victim = self.settings.every, next(self._victims)
         while (code := self._driver.popen.poll()) != 0:
             if code is not None:  # killed, or it could not live without its cluster: a queue starts it again
                 self._start_driver()
             elif self._now() > limit:
                 raise WorkError("The sweep did not finish", got=f"{self._driver.last_words()}; {self.told()}")
-            elif self._now() >= next_kill:
-                next_kill = self._now() + self.settings.every
-                self._kill(next(self._victims))
+            elif self._now() >= next_kill and self._kill(victim):
+                next_kill, victim = self._now() + self.settings.every, next(self._victims)
             elif self._returns and self._now() >= self._returns[0]:
                 self._returns.pop(0)
                 self._cluster.join(self.settings.cores)
@@ -210,32 +209,38 @@ class Storm:
         )
         self._driver = Sleepers(sleep, self._cluster.environment, self._logs / f"driver-{self.attempt}.log")
 
-    def _kill(self, victim: Victim) -> None:
-        """Kill one such; a trial, where there is none of it."""
-        records = self._look()
-        at = self._now()
-        kind: str = victim
-        if victim == "head":
-            processes = sum(len(node.processes()) for node in self._cluster.nodes) + 1
-            self._driver.kill()
-            self._cluster.close()
-            self._start_cluster()
-        elif victim == "driver":
-            processes = 1
-            self._driver.kill()
-        elif victim == "worker" and self._cluster.workers:
-            node = self._draw.choice(self._cluster.workers)
-            processes = len(node.processes())
-            self._cluster.lose(node)
-            self._returns.append(self._now() + self.settings.back_after)
-        else:
-            kind = "trial"
+    def _kill(self, victim: Victim) -> bool:
+        """Kill one such; False where there is none at the moment, or nothing is left to do."""
+        records, at = self._look(), self._now()
+        if records == self.trials:
+            return False
+        if victim == "trial":
             at_work = [each for node in self._cluster.nodes for each in node.processes(TRIAL_AT_WORK)]
             processes = min(1, len(at_work))
             if at_work:
                 send(self._draw.choice(at_work))
-        self.kills.append(Kill(round(at, 1), kind, processes, records))
-        self.place.say(f"{at:.0f} s: killed {kind} ({processes} processes), {records} of {self.trials} trials done")
+        elif victim == "worker":
+            processes = self._lose_a_node()
+        else:
+            processes = 1
+            self._driver.kill()
+            if victim == "head":
+                processes += sum(len(node.processes()) for node in self._cluster.nodes)
+                self._cluster.close()
+                self._start_cluster()
+        if processes:
+            self.kills.append(Kill(round(at, 1), victim, processes, records))
+            self.place.say(f"{at:.0f} s: killed {victim} ({processes} processes), {records} of {self.trials} done")
+        return processes > 0
+
+    def _lose_a_node(self) -> int:
+        if not self._cluster.workers:
+            return 0
+        node = self._draw.choice(self._cluster.workers)
+        processes = len(node.processes())
+        self._cluster.lose(node)
+        self._returns.append(self._now() + self.settings.back_after)
+        return processes
 
     def _look(self) -> int:
         """Keep the records that have come; how many there are."""

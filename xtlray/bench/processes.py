@@ -18,7 +18,7 @@ from xtlray.errors import WorkError
 
 TAG = "XTLRAY_PROCESS_TAG"
 PATIENCE = 100.0  # seconds for anything that should come: a start of Ray on a busy machine takes 30
-TRIAL_AT_WORK = "Trainable.train"  # part of what Ray calls the process of a trial that is running
+TRIAL_AT_WORK = "TrialActor.train"  # part of what Ray calls the process of a trial that is running
 
 
 @dataclass(frozen=True)
