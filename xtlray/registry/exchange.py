@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,7 +259,7 @@ def _load(ref: ModelRef) -> None:
 
 def _publish(store: Store, name: str, card: ModelCard, files: Mapping[str, bytes], copied_from: str) -> Copied:
     content = content_of(card)
-    there = _find(store, name, content)
+    there = _find([ModelRef(store, name, n) for n in reversed(store.numbers(f"models/{name}"))], content)
     if there is not None:
         return Copied(there, copied_from, new=False)
 
@@ -268,8 +268,7 @@ def _publish(store: Store, name: str, card: ModelCard, files: Mapping[str, bytes
 
     purpose = Purpose(f"models/{name}/aliases/.copies/{content}", {"copy": content})
     made = publish_once(store, name, purpose, files, of_this_place)
-    [data] = store.get_all([made.card_key])
-    if not _is_of(made, data, content) and deletion(made) is None:  # one that is deleted by now was published
+    if _find([made], content) is None and deletion(made) is None:  # one that is deleted by now was published
         raise StoreError(
             "The version that this model was published as before is damaged",
             got=str(made),
@@ -284,20 +283,14 @@ def content_of(card: ModelCard) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def _find(store: Store, name: str, content: str) -> ModelRef | None:
-    """The newest version of that name with that content."""
-    refs = [ModelRef(store, name, n) for n in reversed(store.numbers(f"models/{name}"))]
+def _find(refs: Sequence[ModelRef], content: str) -> ModelRef | None:
+    """The first of some versions, in one store, that has that content."""
     for start in range(0, len(refs), _AT_ONCE):
         some = refs[start : start + _AT_ONCE]
-        for ref, data in zip(some, store.get_all([ref.card_key for ref in some]), strict=True):
-            if _is_of(ref, data, content):
-                return ref
+        for ref, data in zip(some, some[0].store.get_all([ref.card_key for ref in some]), strict=True):
+            try:
+                if data is not None and content_of(read_card(data, ref.card_key)) == content:
+                    return ref
+            except StoreError:
+                continue  # a damaged card is not this one
     return None
-
-
-def _is_of(ref: ModelRef, data: bytes | None, content: str) -> bool:
-    """Whether a card that holds `data` is of that content; a damaged one, or none, is not."""
-    try:
-        return data is not None and content_of(read_card(data, ref.card_key)) == content
-    except StoreError:
-        return False

@@ -74,16 +74,8 @@ def promote(
         if held is not None and held.version != ref.version and was and not force:
             raise _protected(ref, alias, held)
         before = held.version if held else None
-        entry = AliasEntry(
-            version=ref.version,
-            before=before,
-            reason=" ".join(without_control(reason).split())[:_LONGEST_REASON],
-            who=user(),
-            when=now(),
-            protected=protected,
-        )
         # Exactly the next number: whoever was faster has changed what this entry says of the one before.
-        if add_entry(store, ref.name, alias, number, _with_error(ref, alias, entry)):
+        if add_entry(store, ref.name, alias, number, _by_hand(ref, alias, before, reason, protected)):
             break
     if not ref.exists():
         raise StoreError(
@@ -117,8 +109,16 @@ def _named_version(store: Store, model: str, announce: Callable[[str], None]) ->
     return resolve(store, model, announce)
 
 
-def _with_error(ref: ModelRef, alias: str, entry: AliasEntry) -> AliasEntry:
-    """With the error of the version if it has been `best` before: what comes later is compared with that."""
+def _by_hand(ref: ModelRef, alias: str, before: int | None, reason: str, protected: bool) -> AliasEntry:
+    """The entry, with the error of the version if it has been `best` before: what comes later is compared with that."""
+    entry = AliasEntry(
+        version=ref.version,
+        before=before,
+        reason=" ".join(without_control(reason).split())[:_LONGEST_REASON],
+        who=user(),
+        when=now(),
+        protected=protected,
+    )
     if alias != BEST:
         return entry
     for old in reversed(entries_of(ref.store, ref.name, BEST)):
