@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from ray.dashboard.modules import dashboard_sdk
 
 from tests.fake_dashboard import PAGE, Dashboard
 from xtlray.errors import RequestError, UnknownNameError
@@ -95,6 +96,16 @@ def test_the_given_address_counts_whatever_rays_variables_say(
 def test_without_a_token_it_is_said_where_to_put_it(dashboard: Dashboard) -> None:
     dashboard.token = "the-token-of-the-cluster"
     with pytest.raises(RequestError, match=r"asks for a token.*401, sent was none.*RAY_AUTH_TOKEN.*get-auth-token"):
+        Client(dashboard.url)
+
+
+def test_the_token_of_a_ray_of_ones_own_goes_to_no_cluster(
+    dashboard: Dashboard, no_cluster: pytest.MonkeyPatch
+) -> None:
+    """As in a process in which `ray.init` was called: Ray's client then adds the token that it made."""
+    no_cluster.setattr(dashboard_sdk, "get_auth_headers_if_auth_enabled", lambda _: {"authorization": "Bearer own"})
+    dashboard.token = "the-token-of-the-cluster"
+    with pytest.raises(RequestError, match=r"asks for a token.*401, sent was none"):
         Client(dashboard.url)
 
 

@@ -76,7 +76,8 @@ class Client(JobSubmissionClient):
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         """As Ray's, which all of its requests go through; it waits for ever, and takes any page for an answer."""
         if self._token_from is None:  # Ray adds one that this process had for a Ray of its own
-            self._headers.pop("Authorization", None)
+            for name in [name for name in self._headers if name.lower() == "authorization"]:
+                del self._headers[name]
         try:
             answer = super()._do_request(method, endpoint, timeout=(CONNECT, ANSWER), allow_redirects=False, **more)
         except AuthenticationError as error:
