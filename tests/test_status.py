@@ -163,6 +163,16 @@ def test_one_that_is_over(store: Store, how: str) -> None:
     assert found.details["models"] == ["user/gap@1"]
 
 
+def test_one_that_is_over_keeps_its_failures(store: Store) -> None:
+    attempt = begun(store)
+    sweeping(attempt)
+    note(store, attempt, "done")
+    finish(store, attempt.run)
+    for found in (status_of(store, attempt.run.id), *overview(store)):
+        assert (found.state, found.failed) == ("done", 1)
+        assert [stage.name for stage in found.stages] == ["configurations", "seeds"]
+
+
 def test_the_newest_attempt_counts(store: Store, later: Any) -> None:
     first = begun(store)
     note(store, first, "KeyboardInterrupt")
@@ -174,6 +184,38 @@ def test_the_newest_attempt_counts(store: Store, later: Any) -> None:
     note(store, second)
     later(0)
     assert status_of(store, first.run.id).state == "running"
+
+
+def test_of_attempts_at_once_one_that_is_at_work_counts(store: Store, later: Any) -> None:
+    first, second, third = (begun(store) for _ in range(3))
+    sweeping(first)
+    note(store, first)
+    note(store, second, "KeyboardInterrupt")
+    note(store, third, "RequestError: the cluster is too small")
+    found = status_of(store, first.run.id)
+    assert (found.state, found.attempt, found.done, found.ended) == ("running", 1, 12, None)
+    later(1000)
+    found = status_of(store, first.run.id)
+    assert (found.state, found.attempt, found.ended) == ("stopped", 3, "RequestError: the cluster is too small")
+
+
+def test_one_that_has_just_begun_runs_although_it_has_no_note_yet(store: Store) -> None:
+    attempt = begun(store)
+    assert status_of(store, attempt.run.id).state == "running"
+
+
+def test_a_number_that_nobody_got_to_claim_is_no_attempt(store: Store) -> None:
+    run = open_run(store, "job", {"kind": "transfer", "name": "job"})
+    assert store.local_path is not None
+    (store.local_path / run.folder / "attempts" / "1").mkdir(parents=True)
+    assert status_of(store, run.id).state == "waiting"
+    attempt = new_attempt(store, run, ENVIRONMENT)
+    note(store, attempt)
+    (store.local_path / run.folder / "attempts" / str(attempt.number + 1)).mkdir()
+    found = status_of(store, run.id)
+    assert (found.state, found.attempt, found.details["hardware"]) == (
+        "running", attempt.number, "a processor, 2 cores"
+    )  # fmt: skip
 
 
 def test_one_without_an_attempt_waits(store: Store) -> None:
@@ -196,6 +238,15 @@ def test_a_note_that_was_deleted_while_we_looked_is_passed_over(store: Store, mo
     monkeypatch.setattr(store, "listing", then_deleted)
     found = status_of(store, attempt.run.id)
     assert found.state == "running"
+
+
+def test_a_note_that_is_damaged_is_passed_over(store: Store) -> None:
+    attempt = begun(store)
+    sweeping(attempt)
+    note(store, attempt)
+    store.create(f"{attempt.folder}/progress/2.json", b"")  # as a power cut leaves it
+    (found,) = overview(store)
+    assert (found.state, found.done) == ("running", 12)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "Job", "jop-1a2b3c4d"])

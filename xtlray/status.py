@@ -6,6 +6,7 @@ not called dead, for that cannot be known from here: it has given no sign of lif
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,21 +18,23 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from xtlray.clock import now_of
-from xtlray.errors import MissingKeyError, unknown
+from xtlray.errors import MissingKeyError, StoreError, StoreGoneError, unknown
 from xtlray.names import PART
-from xtlray.progress import FOLDER, MOST_ERRORS, Note, Stage
+from xtlray.progress import FIRST, FOLDER, MOST_ERRORS, Note, Stage
 from xtlray.store import Listed, Store
 
+log = logging.getLogger("xtlray.status")
 State = Literal["running", "silent", "stopped", "done", "failed", "waiting"]
 STATES: dict[State, str] = {
     "running": "an attempt is at work",
-    "silent": "the newest attempt has given no sign of life for a while, and no end",
-    "stopped": "the newest attempt has ended before the run was done",
+    "silent": "no attempt is known to be at work: the newest has given no sign of life for a while, and no end",
+    "stopped": "the newest attempt has ended before the run was done, and no earlier one is at work",
     "done": "it has all its results",
     "failed": "it has ended, and some of what was asked for could not be made",
     "waiting": "its job is there, and no attempt has begun",
 }
 NOTES_MISSED, LEEWAY_S = 3, 10.0  # notes that may fail to come before an attempt is silent
+LOOKED_AT = 4  # attempts of a run: an earlier one may still be at work when a later one has ended
 FINISHED = 5  # runs that have ended, in an overview
 _AT_ONCE = 16  # runs that are looked at
 
@@ -47,14 +50,14 @@ class RunStatus:
     Attributes:
         run: its id.
         state: see `STATES`.
-        attempt: number of the newest one; None where there is none.
+        attempt: number of the newest one that is at work, else of the newest; None where there is none.
         last_sign: when the attempt last wrote (UTC, ISO 8601, by the store's clock), or the run ended.
         silent_s: seconds since then; None of a run that has ended.
-        doing: the stage that the newest attempt is, or was, in.
+        doing: the stage that this attempt is, or was, in.
         done, total, unit: how far that stage is.
         failed: trials that failed, in all stages.
         left_s: seconds that are left, if it goes on like this; None where it does not go on, or that is not known.
-        ended: what ended the newest attempt.
+        ended: what ended this attempt.
         errors: the first few of what failed.
         stages: all of them.
         details: of one run: kind, hardware, resources and what else is kept with the attempt; models.
@@ -109,34 +112,68 @@ def overview(store: Store, finished: int = FINISHED) -> list[RunStatus]:
 
 
 def _status(store: Store, run: str, outcome: Listed | None, clock: Clock, detailed: bool = False) -> RunStatus:
-    attempts = store.numbers(f"runs/{run}/attempts")
-    details = _details(store, run, attempts[-1:]) if detailed else {}
     if outcome is not None:
-        return _ended(store, run, outcome, details)
-    if not attempts:
+        return _ended(store, run, outcome, detailed)
+    seen = _attempt(store, run, clock)
+    details = _details(store, run, seen.number if seen else None) if detailed else {}
+    if seen is None:
         return RunStatus(run, "waiting", details=details)
-    folder = f"runs/{run}/attempts/{attempts[-1]}"
-    noted, note = _newest_note(store, folder)
-    sign = noted or store.entry(f"{folder}/environment.json")  # an attempt of before there were notes has none
-    silent = max(0.0, (clock() - sign.modified).total_seconds()) if sign else None
-    about = partial(RunStatus, run, attempt=attempts[-1], last_sign=_said(sign), silent_s=silent, details=details)
-    if note is None:
-        return about("silent")
-    if note.ended not in (None, "done"):  # done: its outcome is about to be written
-        return about("stopped", **_of(note, _records(store, run, note)))
-    alive = silent is not None and silent <= NOTES_MISSED * note.every_s + LEEWAY_S
-    left = max(0.0, note.left_s - (silent or 0.0)) if alive and note.left_s is not None else None
-    return about("running" if alive else "silent", **_of(note, _records(store, run, note)), left_s=left)
+    about = partial(
+        RunStatus, run, seen.state, seen.number, last_sign=_said(seen.sign), silent_s=seen.silent_s, details=details
+    )
+    if seen.note is None:
+        return about()
+    goes_on = seen.state == "running" and seen.note.left_s is not None
+    left = max(0.0, (seen.note.left_s or 0.0) - seen.silent_s) if goes_on else None
+    return about(**_of(seen.note, _records(store, run, seen.note)), left_s=left)
 
 
-def _ended(store: Store, run: str, outcome: Listed, details: dict[str, Any]) -> RunStatus:
+@dataclass(frozen=True)
+class _Seen:
+    """An attempt as its newest note has it; `sign` is that note, or its beginning where there is none."""
+
+    number: int
+    sign: Listed
+    note: Note | None
+    silent_s: float
+
+    @property
+    def state(self) -> State:
+        if self.note and self.note.ended not in (None, "done"):  # done: its outcome is about to be written
+            return "stopped"
+        every = self.note.every_s if self.note else FIRST
+        return "running" if self.silent_s <= NOTES_MISSED * every + LEEWAY_S else "silent"
+
+
+def _attempt(store: Store, run: str, clock: Clock) -> _Seen | None:
+    """The newest attempt that is at work, for there may be several at once; else the newest. None where none is."""
+    newest: _Seen | None = None
+    for number in reversed(store.numbers(f"runs/{run}/attempts")[-LOOKED_AT:]):
+        folder = f"runs/{run}/attempts/{number}"
+        noted, note = _newest_note(store, folder)
+        sign = noted or store.entry(f"{folder}/environment.json")
+        if sign is None:  # a driver that was killed while it claimed its number leaves a folder, on a local disk
+            continue
+        seen = _Seen(number, sign, note, max(0.0, (clock() - sign.modified).total_seconds()))
+        if seen.state == "running":
+            return seen
+        newest = newest or seen
+    return newest
+
+
+def _ended(store: Store, run: str, outcome: Listed, detailed: bool) -> RunStatus:
     value = store.get_json(outcome.key)
+    number = value["attempt"]
+    details = _details(store, run, number) if detailed else {}
+    _, note = _newest_note(store, f"runs/{run}/attempts/{number}")
     return RunStatus(
         run,
         "done" if value["status"] == "done" else "failed",
-        attempt=value["attempt"],
+        attempt=number,
         last_sign=_said(outcome),
+        failed=_failed(note) if note else 0,
         errors=[str(note) for note in value["notes"][:MOST_ERRORS]],
+        stages=note.stages if note else [],
         details={**details, "models": value["models"], "seconds": value["seconds"]} if details else {},
     )
 
@@ -162,7 +199,7 @@ def _of(note: Note, records: int) -> dict[str, Any]:
         "done": stage.done if stage.unit else None,
         "total": stage.total,
         "unit": stage.unit or None,
-        "failed": sum(each.failed for each in note.stages),
+        "failed": _failed(note),
         "rows_per_s": note.rows_per_s,
         "disk_full": note.disk_full,
         "ended": note.ended,
@@ -171,14 +208,22 @@ def _of(note: Note, records: int) -> dict[str, Any]:
     }
 
 
+def _failed(note: Note) -> int:
+    return sum(stage.failed for stage in note.stages)
+
+
 def _newest_note(store: Store, attempt: str) -> tuple[Listed | None, Note | None]:
-    """The newest note of an attempt that can still be read: while we look, older ones are deleted."""
+    """The newest note of an attempt that can be read: while we look, older ones are deleted."""
     items = [item for item in store.listing(f"{attempt}/{FOLDER}") if _number(item) is not None]
     for item in sorted(items, key=lambda item: _number(item) or 0, reverse=True):
         try:
             return item, Note.read(store.get_json(item.key), item.key)
         except MissingKeyError:
             continue
+        except StoreGoneError:
+            raise
+        except StoreError as error:  # of a run that may be long over: it must not keep the others from being told of
+            log.warning("a note is passed over: %s", error)
     return None, None
 
 
@@ -187,11 +232,11 @@ def _number(item: Listed) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _details(store: Store, run: str, attempts: Iterable[int]) -> dict[str, Any]:
-    """What is kept with a run and its newest attempt."""
+def _details(store: Store, run: str, attempt: int | None) -> dict[str, Any]:
+    """What is kept with a run and that attempt of it."""
     job = yaml.safe_load(store.get(f"runs/{run}/job.yaml"))
     found = {"kind": job.get("kind") if isinstance(job, dict) else None}
-    for attempt in attempts:
+    if attempt is not None:
         environment = store.get_json(f"runs/{run}/attempts/{attempt}/environment.json")
         found |= {key: environment.get(key) for key in ("started", "hardware", "commit", "resources")}
     return found
