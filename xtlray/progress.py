@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Literal, Self
 
 from pydantic import Field
@@ -62,7 +63,8 @@ class Progress:
         self._doing = "starting"
         self._stages: dict[str, Stage] = {}
         self._errors: list[str] = []
-        self._left_s: float | None = None
+        self._left_s: float | None = None  # as it was told
+        self._told = 0.0  # when, by the clock of `time.monotonic`
         self._rows_per_s: float | None = None
 
     def expect(self, name: str, unit: Unit = "", total: int | None = None) -> None:
@@ -84,7 +86,7 @@ class Progress:
             if stage is None:
                 return
             self._stages[self._doing] = stage.model_copy(update={"done": done, "failed": failed})
-            self._left_s, self._rows_per_s = left_s, rows_per_s
+            self._left_s, self._rows_per_s, self._told = left_s, rows_per_s, time.monotonic()
 
     def fail(self, what: str) -> None:
         """Something failed, which does not end the attempt. The first few are kept."""
@@ -96,11 +98,13 @@ class Progress:
     def note(self, every_s: float, disk_full: float | None = None, ended: str | None = None) -> Note:
         """The note of this moment."""
         with self._lock:
+            known = self._left_s is not None and not ended
+            left = max(0.0, (self._left_s or 0.0) - (time.monotonic() - self._told)) if known else None
             return Note(
                 doing=self._doing,
                 stages=list(self._stages.values()),
                 errors=list(self._errors),
-                left_s=None if ended else self._left_s,
+                left_s=left,
                 rows_per_s=self._rows_per_s,
                 disk_full=disk_full,
                 every_s=every_s,
