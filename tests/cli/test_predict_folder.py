@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +141,17 @@ def test_a_large_file_as_a_whole_is_remarked_upon(
     code, _, err = xtlray(*words)
     assert code == 0
     assert "in/a.csv is large and read as a whole" in err
+
+
+def test_what_sigterm_makes_of_it_says_how_to_go_on_too(
+    xtlray: Callable[..., Said], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*_: Any) -> Any:
+        with suppress(KeyboardInterrupt):  # as a library may that has its own way out
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("the executor was shut down")
+
+    monkeypatch.setattr("xtlray.pipeline.predict", predict)
+    code, out, err = xtlray("predict", "user/gap@1", "--input", "in", "--output", "out/")
+    assert (code, out, err.splitlines()[-1]) == (143, "", "terminated")
+    assert "To go on, give the same command again" in err

@@ -9,6 +9,7 @@ import click
 
 from xtlray.cli.common import Context, command
 from xtlray.errors import RequestError, WorkError
+from xtlray.termination import terminated
 
 if TYPE_CHECKING:
     from xtlray.data.prediction_folder import Manifest, Refusal
@@ -98,8 +99,9 @@ def _predict_folder(ctx: Context, model: str, wanted: str | None, sources: tuple
     try:
         with RaySession() as session:
             made = predict_at_scale(ctx.store, model, wanted, sources, output, session)
-    except KeyboardInterrupt:
-        ctx.progress("stopped; what is finished is kept. To go on, give the same command again.")
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, KeyboardInterrupt) or terminated():
+            ctx.progress("stopped; what is finished is kept. To go on, give the same command again.")
         raise
     refused = list(dict.fromkeys(each.file for each in made.refused))
     ctx.emit(_summary(made, refused, output), title="Predicted")
