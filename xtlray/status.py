@@ -56,7 +56,8 @@ class RunStatus:
         doing: the stage that this attempt is, or was, in.
         done, total, unit: how far that stage is.
         failed: trials that failed, in all stages.
-        left_s: seconds that are left, if it goes on like this; None where it does not go on, or that is not known.
+        left_s: seconds that are left, if it goes on like this, of a pipeline's pretraining those of the pretraining
+            alone; None where it does not go on, or that is not known.
         ended: what ended this attempt.
         errors: the first few of what failed.
         stages: all of them.

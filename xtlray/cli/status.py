@@ -55,7 +55,7 @@ def _row(one: RunStatus) -> dict[str, Any]:
         "doing": one.doing,
         "done": _share(one),
         "failed": one.failed or None,
-        "left": _duration(one.left_s),
+        "left": _left(one),
         "last_sign": one.last_sign,
     }
 
@@ -84,6 +84,12 @@ def _share(one: RunStatus) -> str | None:
     if one.done is None:
         return None
     return f"{one.done}/{one.total} {one.unit}" if one.total is not None else f"{one.done} {one.unit}"
+
+
+def _left(one: RunStatus) -> str | None:
+    """A pretraining knows only of itself, and not of the sweep that comes after it in a pipeline."""
+    left = _duration(one.left_s)
+    return f"{left} of {one.doing}" if left and one.unit == "epochs" else left
 
 
 def _duration(seconds: float | None) -> str | None:
