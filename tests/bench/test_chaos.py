@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from xtlray.bench.chaos import BENCH, ChaosBenchSettings, Check, _rate, check_records, shuffled
+from xtlray.bench import chaos
+from xtlray.bench.bench import Place
+from xtlray.bench.chaos import BENCH, ChaosBenchSettings, Check, Storm, _rate, check_records, shuffled
 from xtlray.errors import RequestError
 from xtlray.records import TrialRecord
 from xtlray.store import canonical_json
@@ -69,6 +74,34 @@ def test_everything_has_its_turn_before_anything_has_another() -> None:
     decks = [[next(drawn) for _ in range(4)] for _ in range(20)]
     assert {tuple(sorted(deck)) for deck in decks} == {("head", "trial", "trial", "worker")}
     assert len({tuple(deck) for deck in decks}) > 5
+
+
+class Driver:
+    """In the place of the program: what it is found to have ended with, each time that it is looked at."""
+
+    def __init__(self, codes: list[int | None]) -> None:
+        self.popen = SimpleNamespace(poll=lambda: codes.pop(0))
+
+    def last_words(self) -> str:
+        return "the cluster is gone"
+
+
+def test_a_driver_that_gave_up_is_started_again_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    place = Place(None, "runs/r/attempts/1", None, said.append)  # type: ignore[arg-type]
+    storm = Storm(place, ChaosBenchSettings(bench="chaos"), 3)
+    storm._began = time.monotonic()
+    drivers = [Driver([None, 1]), Driver([-signal.SIGKILL]), Driver([None, 0])]
+
+    def start() -> None:
+        storm._driver = drivers.pop(0)  # type: ignore[assignment]
+
+    monkeypatch.setattr(storm, "_start_driver", start)
+    monkeypatch.setattr(chaos, "LOOK_EVERY", 0.0)
+    start()
+    storm._rage(limit=60)
+    assert (storm.gave_up, drivers) == (1, [])
+    assert said == ["0 s: the driver gave up: the cluster is gone"]
 
 
 def test_its_job_says_what_its_defaults_are() -> None:

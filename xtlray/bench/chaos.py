@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,6 +109,7 @@ def measure(place: Place, settings: ChaosBenchSettings) -> dict[str, Any]:
     return {
         **asdict(check),
         "attempts": storm.attempt,
+        "driver_gave_up": storm.gave_up,
         "minutes": storm.seconds / 60,
         "trials_per_minute": rate,
         "trials_per_minute_undisturbed": calm_rate,
@@ -139,6 +141,7 @@ class Storm:
         folder: where its records lie, as a run's id.
         kills: the log.
         attempt: how often the driver was started.
+        gave_up: how often it had ended by itself before the sweep was done.
         seen: every record as it was first seen, by trial id.
         seconds: how long it took.
     """
@@ -148,7 +151,7 @@ class Storm:
         self.folder = folder_of(place, "storm")
         self.kills: list[Kill] = []
         self.seen: dict[str, bytes] = {}
-        self.attempt, self.seconds = 0, 0.0
+        self.attempt, self.gave_up, self.seconds = 0, 0, 0.0
         self._draw = random.Random(settings.seed)
         self._victims = shuffled(settings.victims, self._draw)
         self._returns: list[float] = []  # when a lost node is replaced
@@ -172,7 +175,10 @@ class Storm:
     def _rage(self, limit: float) -> None:
         next_kill, victim = self.settings.every, next(self._victims)
         while (code := self._driver.popen.poll()) != 0:
-            if code is not None:  # killed, or it could not live without its cluster: a queue starts it again
+            if code is not None:  # a queue starts it again
+                if code != -signal.SIGKILL:
+                    self.gave_up += 1
+                    self.place.say(f"{self._now():.0f} s: the driver gave up: {self._driver.last_words()}")
                 self._start_driver()
             elif self._now() > limit:
                 raise WorkError("The sweep did not finish", got=f"{self._driver.last_words()}; {self.told()}")
