@@ -10,7 +10,9 @@ from xtlray.progress import Progress
 from xtlray.records import TrialRecord
 from xtlray.transfer import gauges
 from xtlray.transfer.gauges import Gauges
-from xtlray.transfer.plan import Arm, TrialSpec
+from xtlray.transfer.pace import Pace
+from xtlray.transfer.plan import Arm, Facts, TrialSpec
+from xtlray.transfer.settings import TransferSettings
 from xtlray.transfer.tally import Tally
 
 RUN = "sweep-1a2b3c4d"
@@ -20,6 +22,11 @@ SPECS = [
     for method in ("base", "sc-dl-ef")
     for seed in (0, 1)
 ]
+
+
+def pace() -> Pace:
+    targets = ["user/gap", "user/hardness"]
+    return Pace(TransferSettings(targets=tuple(targets)), {name: Facts("d" * 64, 110) for name in targets})
 
 
 def record(spec: TrialSpec, val_mae: float | None = 0.5, **changes: Any) -> TrialRecord:
@@ -49,7 +56,7 @@ def failed(spec: TrialSpec) -> TrialRecord:
 
 @pytest.fixture
 def tally() -> Tally:
-    made = Tally(10, lambda text: said.append(text), Progress(), Gauges(RUN))
+    made = Tally(10, lambda text: said.append(text), Progress(), Gauges(RUN), pace())
     said: list[str] = []
     made.lines = said  # type: ignore[attr-defined]
     made.begin("configurations", SPECS)
@@ -62,8 +69,13 @@ def test_people_are_told_of_new_records_and_the_time_that_is_left(tally: Any) ->
     tally.started -= 60  # a minute ago
     tally.tell(record(SPECS[1], 0.25), True)
     tally.tell(failed(SPECS[2]), True)
-    assert tally.lines[0].startswith("trial 2/10 user/gap base seed 1: validation MAE 0.25 (2.0 s; about 8 min left)")
+    assert tally.lines[0].startswith("trial 2/10 user/gap base seed 1: validation MAE 0.25 (2.0 s; about 6 min left)")
     assert "sc-dl-ef seed 0: failed: ValueError: no" in tally.lines[1]
+
+
+def test_a_trial_whose_process_died_before_any_other_had_ended_says_nothing_of_the_time(tally: Any) -> None:
+    tally.tell(record(SPECS[0], None, status="failed", error="it died", seconds=0.0), True)
+    assert tally.lines == ["trial 1/10 user/gap base seed 0: failed: it died (0.0 s)"]
 
 
 def test_the_notes_of_the_attempt_have_each_stage(tally: Any) -> None:
@@ -140,7 +152,7 @@ class BrokenRay:
 def test_metrics_that_cannot_be_told_end_nothing_and_are_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = BrokenRay()
     monkeypatch.setattr(gauges, "ray", broken)
-    tally = Tally(10, lambda text: None, Progress(), Gauges(RUN))
+    tally = Tally(10, lambda text: None, Progress(), Gauges(RUN), pace())
     tally.begin("configurations", SPECS)
     for spec in SPECS:
         tally.running(spec.id, True)

@@ -16,6 +16,7 @@ from xtlray.records import ResultRecord, TrialRecord
 from xtlray.store import Store
 from xtlray.transfer.answers import Mixture, errors_to_compare, mix, read_answers, single
 from xtlray.transfer.gauges import Gauges
+from xtlray.transfer.pace import Pace
 from xtlray.transfer.plan import (
     Arm,
     Facts,
@@ -127,7 +128,7 @@ def run_arms(
     }
     first = first_trials(arms, settings, facts, {name: net.spec for name, net in nets.items()}, heads)
     most = most_trials(first, settings, facts)
-    tally = Tally(most, say, campaign.progress, Gauges(campaign.sweep.run))
+    tally = Tally(most, say, campaign.progress, Gauges(campaign.sweep.run), Pace(settings, facts))
     campaign.progress.expect("configurations", "trials", len(first))
     if most > len(first):
         campaign.progress.expect("seeds", "trials", most - len(first))

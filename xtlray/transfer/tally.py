@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from xtlray.progress import Progress
 from xtlray.records import TrialRecord
 from xtlray.transfer.gauges import Gauges
+from xtlray.transfer.pace import Pace
 from xtlray.transfer.plan import TrialSpec
 
 Say = Callable[[str], None]
@@ -22,11 +23,12 @@ class Tally:
         say: told of each new record.
         progress: of the attempt.
         gauges: of the run.
+        pace: of the sweep.
     """
 
-    def __init__(self, total: int, say: Say, progress: Progress, gauges: Gauges) -> None:
-        self.total, self.say, self.progress, self.gauges = total, say, progress, gauges
-        self.done, self.fresh = 0, 0
+    def __init__(self, total: int, say: Say, progress: Progress, gauges: Gauges, pace: Pace) -> None:
+        self.total, self.say, self.progress, self.gauges, self.pace = total, say, progress, gauges, pace
+        self.done = 0
         self.started = time.monotonic()
         self._stage_done, self._stage_failed = 0, 0
         self._method: dict[str, str] = {}  # by trial
@@ -41,6 +43,7 @@ class Tally:
         specs = list(specs)
         self._stage_done, self._stage_failed = 0, 0
         self.progress.begin(stage, "trials", len(specs))
+        self.pace.begin(specs)
         for spec in specs:
             self._method[spec.id] = spec.arm.method
         for method in sorted({spec.arm.method for spec in specs}):  # a zero is not nothing
@@ -60,15 +63,15 @@ class Tally:
     def tell(self, record: TrialRecord, fresh: bool) -> None:
         """A record has come; one that is not fresh was there already."""
         self.done += 1
-        self.fresh += fresh
         self._stage_done += 1
-        left = (time.monotonic() - self.started) / self.fresh * (self.total - self.done) if self.fresh else None
+        self.pace.ended(record, fresh)
+        left = self.pace.left_s(time.monotonic() - self.started)
         if record.status == "failed":
             self._stage_failed += 1
             self.progress.fail(f"{record.trial}: {record.error}")
         self.progress.tell(done=self._stage_done, failed=self._stage_failed, left_s=left)
         self._measure(record, fresh)
-        if fresh and left is not None:
+        if fresh:
             self._say(record, left)
 
     def _measure(self, record: TrialRecord, fresh: bool) -> None:
@@ -84,10 +87,11 @@ class Tally:
             self._best[record.target] = record.val_mae
             self.gauges.set("best_val_error", record.val_mae, record.target)
 
-    def _say(self, record: TrialRecord, left: float) -> None:
+    def _say(self, record: TrialRecord, left: float | None) -> None:
         source = f" from {record.source}" if record.source else ""
+        about = "" if left is None else f"; about {left / 60:.0f} min left"
         outcome = f"validation MAE {record.val_mae:.4g}" if record.status == "ok" else f"failed: {record.error}"
         self.say(
             f"trial {self.done}/{self.total} {record.target} {record.method}{source} seed {record.seed}: {outcome}"
-            f" ({record.seconds:.1f} s; about {left / 60:.0f} min left)"
+            f" ({record.seconds:.1f} s{about})"
         )
