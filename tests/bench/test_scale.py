@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from xtlray.bench import scale
+from xtlray.bench.bench import Place
 from xtlray.bench.scale import ScaleBenchSettings, limits, summary
 from xtlray.bench.sweep import Figures, Nap, Told, figures_of
+from xtlray.store import Store
 
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "bench" / "scale.yaml"
 
@@ -33,6 +38,21 @@ def test_twice_the_nodes_in_half_the_time_is_all_that_there_is_to_gain() -> None
 
 def test_a_driver_keeps_more_slots_busy_with_longer_trials() -> None:
     assert limits(50, (1, 60)) == [{"trial_s": 1, "slots_at_most": 50}, {"trial_s": 60, "slots_at_most": 3000}]
+
+
+def test_no_sweep_is_measured_twice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time it would find its records, and take no time at all."""
+    swept: list[str] = []
+
+    def sweep(place: Place, cluster: Any, name: str, trials: int, seconds: float, slots: int) -> Figures:
+        swept.append(name)
+        return figures(slots, trials, seconds, 0.02)
+
+    monkeypatch.setattr(scale, "LocalCluster", lambda cores: nullcontext())
+    monkeypatch.setattr(scale, "_swept", sweep)
+    settings = ScaleBenchSettings(bench="scale", nodes=(1, 2, 1), few=40, many=40)
+    scale.measure(Place(store, "runs/r/attempts/1", nullcontext, lambda text: None), settings)
+    assert swept == ["nodes-1", "nodes-2", "trials-40"]
 
 
 def test_its_job_says_what_its_defaults_are() -> None:

@@ -49,13 +49,13 @@ def measure(place: Place, settings: ScaleBenchSettings) -> dict[str, Any]:
     by_nodes: dict[int, Figures] = {}
     by_trials: dict[int, Figures] = {}
     try:
-        for nodes in settings.nodes:
+        for nodes in dict.fromkeys(settings.nodes):  # a sweep of the same name would find its records there already
             with LocalCluster([settings.cores] * nodes) as cluster:
                 place.say(f"{nodes} nodes: {settings.trials} trials of {settings.seconds:g} s")
                 slots = nodes * settings.cores
                 by_nodes[nodes] = _swept(place, cluster, f"nodes-{nodes}", settings.trials, settings.seconds, slots)
         with LocalCluster([settings.cores]) as cluster:
-            for trials in (settings.few, settings.many):
+            for trials in dict.fromkeys((settings.few, settings.many)):
                 place.say(f"one node: {trials} trials of {settings.short_seconds:g} s")
                 name = f"trials-{trials}"
                 by_trials[trials] = _swept(place, cluster, name, trials, settings.short_seconds, settings.cores)
