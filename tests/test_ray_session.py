@@ -66,6 +66,7 @@ class Recorded:
         self.arguments, self.environment = arguments, dict(os.environ)
         folder = Path(arguments.get("_temp_dir", "/tmp/ray")) / "session_2026-01-02_03-04-05_678901_1"
         if "_temp_dir" in arguments:
+            folder.parent.chmod(0o777)
             (folder / "logs").mkdir(parents=True)
             (folder / "logs" / "raylet.out").write_text("x" * 1000)
         return SimpleNamespace(address_info={"session_dir": str(folder)})
@@ -154,6 +155,11 @@ def test_the_logs_of_a_ray_of_our_own_are_bounded(ray: Recorded) -> None:
     with RaySession() as session, session():
         assert int(ray.environment["RAY_ROTATION_MAX_BYTES"]) <= 2**25
         assert ray.environment["RAY_ROTATION_BACKUP_COUNT"] == "1"
+
+
+def test_no_other_user_gets_at_the_files_of_a_ray_of_our_own(ray: Recorded, scratch: Path) -> None:
+    with RaySession() as session, session():
+        assert scratch.stat().st_mode & 0o777 == 0o700
 
 
 def test_while_it_is_up_prometheus_finds_it_and_afterwards_nothing_is_left(ray: Recorded, scratch: Path) -> None:

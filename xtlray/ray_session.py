@@ -126,8 +126,12 @@ class RaySession:
                 scratch.clear_dead()
                 cores, folder = provenance.cores(), str(provenance.scratch())
                 where = {"address": "local", "num_cpus": cores, "include_dashboard": False, "_temp_dir": folder}
-            with kept_from_others():
-                joined = ray.init(**where, **common)
+            try:
+                with kept_from_others():
+                    joined = ray.init(**where, **common)
+            finally:
+                if not address:
+                    scratch.keep_private()
         except Exception as error:  # whatever keeps Ray from starting is the user's to know, not ours to survive
             raise WorkError(
                 "Ray could not be reached" if address else "Ray could not be started",

@@ -86,6 +86,15 @@ def clear_dead() -> int:
     return freed
 
 
+def keep_private() -> None:
+    """Let nobody but this user into the scratch folder: Ray opens it to all users of the machine, to write there too.
+
+    What a rescued training left lies in it, and in Ray's logs there may be anything.
+    """
+    with suppress(OSError):  # there is none, it is another's, or its disk knows no users
+        provenance.scratch().chmod(0o700)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder; what is gone already, or another's, is fine."""
     if path.is_dir() and not path.is_symlink():
