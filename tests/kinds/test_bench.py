@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from xtlray.bench.bench import Bench
+from xtlray.bench.bench import Bench, Place
 from xtlray.errors import RequestError, UnknownNameError
-from xtlray.kinds.bench import BENCHES, BenchSettings, get_bench
+from xtlray.kinds.bench import BENCHES, BenchSettings, execute, get_bench
+from xtlray.kinds.kind import Context, Resolved
+from xtlray.runs import new_attempt, open_run
 from xtlray.settings import Settings
+from xtlray.store import Store
 
 
 @pytest.mark.parametrize("name", BENCHES)
@@ -34,3 +40,18 @@ def test_a_bench_that_is_not_named_or_not_known() -> None:
         BenchSettings.parse({"dataset": ["demo/x"]}, "job.yaml")
     with pytest.raises(UnknownNameError, match="pretrain"):
         BenchSettings.parse({"bench": "pretraining"}, "job.yaml")
+
+
+def test_while_it_measures_that_is_what_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = new_attempt(store, open_run(store, "b", {"kind": "bench", "name": "b"}), {})
+    told: list[str] = []
+
+    def measure(place: Place, settings: Any) -> dict[str, Any]:
+        told.append(attempt.progress.note(1).doing)
+        return {"figure": 1.0}
+
+    monkeypatch.setattr("xtlray.kinds.bench.get_bench", lambda name: Bench(Settings, measure))
+    job = Resolved("bench", "b", SimpleNamespace(bench="loading"), {}, {})  # type: ignore[arg-type]
+    outcome = execute(Context(store, attempt, None, lambda text: None), job)  # type: ignore[arg-type]
+    assert told == ["measuring"]
+    assert store.get_json(f"{attempt.folder}/bench.json") == outcome.extra["bench"] == {"figure": 1.0}

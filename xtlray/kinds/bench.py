@@ -63,6 +63,7 @@ def plan(store: Store, job: Resolved) -> dict[str, Any]:
 
 def execute(context: Context, job: Resolved) -> Outcome:
     """Measure, and leave the figures beside the attempt."""
+    context.attempt.progress.begin("measuring")
     place = Place(context.store, context.attempt.folder, context.session, context.say)
     figures = get_bench(job.settings.bench).measure(place, job.settings)
     key = f"{context.attempt.folder}/bench.json"
