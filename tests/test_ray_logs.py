@@ -88,6 +88,16 @@ def test_logs_of_other_nodes_are_asked_for(session: Path, dead: list[Actor], mon
     assert {how["address"] for how in asked} == {"10.0.0.1:6379"}  # and of no other Ray on this machine
 
 
+def test_where_a_log_of_another_node_is_cut_no_half_line_is_left(
+    session: Path, dead: list[Actor], monkeypatch: pytest.MonkeyPatch, no_aws: pytest.MonkeyPatch
+) -> None:
+    no_aws.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    dead.append(actor(1, node=THERE))
+    lines = ["with very-secret\n", "x" * (TAIL_BYTES - 8) + "\n"]  # the cut goes through the secret
+    monkeypatch.setattr("ray.util.state.get_log", lambda **_: lines)
+    assert of_the_dead(session, failed=False)["TrialActor-101-00000000.err.txt"] == lines[1].encode()
+
+
 def test_what_ray_does_not_know_is_left_out(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> list[Actor]:
         raise ConnectionError("Ray is gone")

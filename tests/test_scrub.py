@@ -20,6 +20,7 @@ SECRET = "wJalr/XUtn+FEMI=K7"
         "AZURE_STORAGE_SAS_TOKEN",
         "AZURE_CLIENT_SECRET",
         "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "RAY_AUTH_TOKEN",
     ],
 )
 @pytest.mark.parametrize("spelled", [SECRET, "wJalr/XUtn%2BFEMI%3DK7", "wJalr%2FXUtn%2BFEMI%3DK7"])
@@ -28,7 +29,9 @@ def test_what_the_environment_holds(name: str, spelled: str, no_aws: pytest.Monk
     assert scrub(f"at {spelled}, and <x>{spelled}</x>") == "at ***, and <x>***</x>"
 
 
-@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE", "HOME"])
+@pytest.mark.parametrize(
+    "name", ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_PROFILE", "HOME", "RAY_AUTH_TOKEN_PATH"]
+)
 def test_names_and_paths_are_no_secrets(name: str, no_aws: pytest.MonkeyPatch) -> None:
     no_aws.setenv(name, "AKIA-EXAMPLE")
     assert scrub("the key AKIA-EXAMPLE") == "the key AKIA-EXAMPLE"

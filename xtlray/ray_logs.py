@@ -130,7 +130,7 @@ def _tail_elsewhere(actor: Actor, kind: str) -> str | None:
     asking = threading.Thread(target=ask, daemon=True)  # Ray's own request has no end where nobody answers
     asking.start()
     asking.join(REQUEST_S)
-    return "".join(found)[-TAIL_BYTES:] if found else None
+    return _end("".join(found)) if found else None
 
 
 def tail(file: Path, without: str | None = None) -> str | None:
@@ -148,4 +148,10 @@ def tail(file: Path, without: str | None = None) -> str | None:
     text = data.decode(errors="replace")
     if without:
         text = "".join(line for line in text.splitlines(keepends=True) if without not in line)
-    return text[-TAIL_BYTES:]
+    return _end(text)
+
+
+def _end(text: str) -> str:
+    """The last lines, no half one at their beginning: half a secret could not be told from any other word."""
+    end = text[-TAIL_BYTES:]
+    return end if len(end) == len(text) else end.partition("\n")[2] or end

@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 _SHORTEST = 6  # a shorter secret would be found in every other word
-_NAME = re.compile(r"(AWS|AZURE|GOOGLE)_.*(SECRET|TOKEN|KEY|SAS|PASSWORD)(?!.*_(ID|FILE|PATH|URI)$)")
+_NAME = re.compile(r"(AWS|AZURE|GOOGLE|RAY)_.*(SECRET|TOKEN|KEY|SAS|PASSWORD)(?!.*_(ID|FILE|PATH|URI)$)")
 # What signs a request, as servers repeat it in their refusals and Azure has it in its URLs.
 _SIGNATURES = re.compile(
     r"((?:\bsig|x-amz-(?:signature|security-token|credential)|\bSignature)[\"']?[=:]\s*[\"']?)[^\s&\"'<>,]+",
