@@ -7,7 +7,7 @@ import math
 import pytest
 
 from xtlray.records import TrialRecord
-from xtlray.transfer.pace import Pace, visits
+from xtlray.transfer.pace import OVERHEAD_S, Pace, visits
 from xtlray.transfer.plan import COMPARE, KEEP, Arm, Facts, TrialSpec
 from xtlray.transfer.settings import TransferSettings
 
@@ -32,7 +32,7 @@ def seconds(spec: TrialSpec) -> float:
     return SECONDS[spec.arm.method] * visits(spec.config, spec.rung, ROWS[spec.arm.target])
 
 
-def ended(pace: Pace, spec: TrialSpec, fresh: bool = True, **changes: object) -> None:
+def ended(pace: Pace, spec: TrialSpec, now: float, fresh: bool = True, **changes: object) -> None:
     made = {
         "trial": spec.id,
         "run": "r",
@@ -50,7 +50,7 @@ def ended(pace: Pace, spec: TrialSpec, fresh: bool = True, **changes: object) ->
         "rows_val": 1,
         "seconds": seconds(spec),
     }
-    pace.ended(TrialRecord(**{**made, **changes}), fresh)
+    pace.ended(TrialRecord(**{**made, **changes}), fresh, now)
 
 
 @pytest.fixture
@@ -67,39 +67,52 @@ def test_a_trial_of_the_first_rung_visits_few_rows() -> None:
 
 
 def test_what_is_left_is_known_as_soon_as_each_method_has_had_a_trial(pace: Pace) -> None:
-    """Two at once, on the way through both rungs: it is right from then on, and ends at nothing."""
+    """Two at once, on the way through both rungs: it is about right from then on, and ends at nothing."""
     first, second = specs(COMPARE, 2), specs(KEEP, 3)
     work = sum(map(seconds, [*first, *second]))
-    assert pace.left_s(5.0) is None
-    elapsed, seen = 0.0, set()
+    assert pace.left_s(100.0) is None
+    now, done, seen = 100.0, 0.0, set()  # Ray has taken its time to start
     for stage in (first, second):
         pace.begin(stage)
-        for spec in stage:
-            ended(pace, spec)
+        for spec, other in zip(stage[::2], stage[1::2], strict=True):
+            now += max(seconds(spec), seconds(other))
+            ended(pace, spec, now)
+            ended(pace, other, now)
+            done += seconds(spec) + seconds(other)
             seen.add(spec.arm.method)
-            elapsed += seconds(spec) / 2
-            left = pace.left_s(elapsed)
+            left = pace.left_s(now)
             assert left is not None
             if seen >= set(SECONDS) - {"base"}:  # whose trials are as good as nothing
-                assert math.isclose(left, work / 2 - elapsed, rel_tol=0.01, abs_tol=0.1)
-    assert pace.left_s(elapsed) == 0
+                assert math.isclose(left, (work - done) / 2, rel_tol=0.3, abs_tol=2)
+    assert pace.left_s(now) == 0
+
+
+def test_trials_that_take_no_time_do_not_make_the_others_take_ages(pace: Pace) -> None:
+    for spec in specs(COMPARE, 2):
+        if spec.arm.method == "base":
+            ended(pace, spec, 15.0, seconds=0.001)
+    left = pace.left_s(20.0)
+    assert left is not None
+    assert left < 10 * sum(map(seconds, [*specs(COMPARE, 2), *specs(KEEP, 3)]))
 
 
 def test_records_of_earlier_attempts_say_what_a_trial_takes_but_not_how_many_are_at_work(pace: Pace) -> None:
     first = specs(COMPARE, 2)
     for spec in first[:-1]:
-        ended(pace, spec, fresh=False)
+        ended(pace, spec, 5.0, fresh=False)
     assert pace.left_s(5.0) is None
-    ended(pace, first[-1], seconds=2.0)
-    left = pace.left_s(1.0)
-    assert left == pytest.approx(sum(map(seconds, specs(KEEP, 3))) / 2, rel=0.01)
+    ended(pace, first[-1], 10.0)
+    left = pace.left_s(10.0)
+    assert left == pytest.approx(sum(map(seconds, specs(KEEP, 3))), rel=0.15)
 
 
 def test_what_died_says_nothing_of_what_a_trial_takes(pace: Pace) -> None:
     first = specs(COMPARE, 2)
     for spec in first[:4]:
-        ended(pace, spec)
+        ended(pace, spec, 10.0)
     before = pace.left_s(10.0)
-    ended(pace, first[4], status="failed", seconds=0.0)
+    ended(pace, first[4], 10.0, status="failed", seconds=0.0)
+    after = pace.left_s(10.0)
     assert before is not None
-    assert pace.left_s(10.0) == pytest.approx(before - 10.0 * seconds(first[4]) / sum(map(seconds, first[:4])))
+    assert after is not None
+    assert 0 < before - after < 2 * (seconds(first[4]) + OVERHEAD_S)

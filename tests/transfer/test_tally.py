@@ -66,10 +66,9 @@ def tally() -> Tally:
 def test_people_are_told_of_new_records_and_the_time_that_is_left(tally: Any) -> None:
     tally.tell(record(SPECS[0]), False)
     assert tally.lines == []
-    tally.started -= 60  # a minute ago
-    tally.tell(record(SPECS[1], 0.25), True)
+    tally.tell(record(SPECS[1], 0.25, seconds=60.0), True)
     tally.tell(failed(SPECS[2]), True)
-    assert tally.lines[0].startswith("trial 2/10 user/gap base seed 1: validation MAE 0.25 (2.0 s; about 6 min left)")
+    assert tally.lines[0].startswith("trial 2/10 user/gap base seed 1: validation MAE 0.25 (60.0 s; about 3 min left)")
     assert "sc-dl-ef seed 0: failed: ValueError: no" in tally.lines[1]
 
 

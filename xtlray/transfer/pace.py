@@ -14,6 +14,8 @@ from xtlray.transfer.budget import Config, first_rung, members_for, rows_of_firs
 from xtlray.transfer.plan import COMPARE, KEEP, Facts, TrialSpec, group_by_arm
 from xtlray.transfer.settings import TransferSettings
 
+OVERHEAD_S = 0.2  # about what Tune takes for a trial, however short that is
+
 
 class Pace:
     """Counts what is left to do and what it takes.
@@ -28,7 +30,8 @@ class Pace:
         self._left: Counter[str] = Counter()  # visits by method, of trials that have not ended
         self._done: Counter[str] = Counter()  # visits by method, of those that have
         self._seconds: defaultdict[str, float] = defaultdict(float)  # that these took
-        self._fresh = 0.0  # seconds of trials that have run since the sweep was started
+        self._fresh = 0.0  # seconds of trials that have run in this attempt
+        self._began = 0.0  # when the first of these did
 
     def begin(self, specs: Iterable[TrialSpec]) -> None:
         """What is left are these trials, and the second rung of those of the first."""
@@ -40,17 +43,21 @@ class Pace:
                 members = members_for(self.settings.effort, rows, self.settings.seeds)
                 self._left[arm.method] += members * visits(some[0].config, KEEP, rows)
 
-    def ended(self, record: TrialRecord, fresh: bool) -> None:
-        """A trial has ended, `fresh` if it has run since the sweep was started."""
+    def ended(self, record: TrialRecord, fresh: bool, now: float) -> None:
+        """A trial has ended, `fresh` if it has run in this attempt, just `now` (s, of any clock)."""
         cost = visits(record.config, record.rung, self.facts[record.target].rows)
         self._left[record.method] = max(0, self._left[record.method] - cost)
-        if record.seconds:  # else its process died
-            self._done[record.method] += cost
-            self._seconds[record.method] += record.seconds
-            self._fresh += fresh * record.seconds
+        if not record.seconds:  # its process died
+            return
+        seconds = record.seconds + OVERHEAD_S
+        self._done[record.method] += cost
+        self._seconds[record.method] += seconds
+        if fresh:
+            self._began = self._began if self._fresh else now - seconds
+            self._fresh += seconds
 
-    def left_s(self, elapsed: float) -> float | None:
-        """Seconds that are left, so many after the sweep was started; None where nothing has run yet."""
+    def left_s(self, now: float) -> float | None:
+        """Seconds that are left; None where nothing has run in this attempt yet."""
         if not self._fresh:
             return None
         of_any = sum(self._seconds.values()) / self._done.total()
@@ -58,7 +65,8 @@ class Pace:
             cost * (self._seconds[method] / self._done[method] if self._done[method] else of_any)
             for method, cost in self._left.items()
         )
-        return work / self._fresh * elapsed  # as many at once as so far
+        at_once = max(1.0, self._fresh / max(now - self._began, OVERHEAD_S))
+        return work / at_once
 
 
 def visits(config: Config, rung: int, rows: int) -> int:

@@ -29,7 +29,6 @@ class Tally:
     def __init__(self, total: int, say: Say, progress: Progress, gauges: Gauges, pace: Pace) -> None:
         self.total, self.say, self.progress, self.gauges, self.pace = total, say, progress, gauges, pace
         self.done = 0
-        self.started = time.monotonic()
         self._stage_done, self._stage_failed = 0, 0
         self._method: dict[str, str] = {}  # by trial
         self._running: set[str] = set()
@@ -64,8 +63,9 @@ class Tally:
         """A record has come; one that is not fresh was there already."""
         self.done += 1
         self._stage_done += 1
-        self.pace.ended(record, fresh)
-        left = self.pace.left_s(time.monotonic() - self.started)
+        now = time.monotonic()
+        self.pace.ended(record, fresh, now)
+        left = self.pace.left_s(now)
         if record.status == "failed":
             self._stage_failed += 1
             self.progress.fail(f"{record.trial}: {record.error}")
