@@ -233,3 +233,16 @@ def test_logs_that_cannot_be_kept_hide_nothing(ray: Recorded, monkeypatch: pytes
     monkeypatch.setattr(ray_logs, "of_the_dead", fails)
     with pytest.raises(WorkError, match="diverged"), RaySession(keep_logs=print) as session, session():
         raise WorkError("diverged")
+
+
+def test_after_sigterm_ray_is_asked_for_no_logs_for_it_may_be_gone(ray: Recorded, no_aws: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    no_aws.setattr(ray_logs, "of_the_dead", lambda session, failed: asked.append(failed) or {})
+
+    def work() -> None:
+        with RaySession(keep_logs=lambda logs: None) as session, session():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with ended_by_sigterm(), pytest.raises(KeyboardInterrupt):
+        work()
+    assert asked == []

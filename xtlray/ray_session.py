@@ -14,7 +14,7 @@ from typing import Any
 from xtlray import credentials, provenance, scratch
 from xtlray.errors import RequestError, WorkError
 from xtlray.scrub import scrub
-from xtlray.termination import kept_from_others
+from xtlray.termination import kept_from_others, terminated
 
 log = logging.getLogger("xtlray.ray")
 # Set before Ray is imported, unless the user has set them.
@@ -73,7 +73,8 @@ class RaySession:
             if self.started:
                 import ray
 
-                self._keep_logs(failed)
+                if not terminated():  # who sent SIGTERM may have sent it to Ray as well, which then answers nothing
+                    self._keep_logs(failed)
                 ray.shutdown()
                 self._clear_up(failed)
         finally:
