@@ -141,9 +141,10 @@ def test_no_token_is_sent_where_that_is_turned_off(dashboard: Dashboard, no_clus
 
 
 def test_a_file_of_the_token_that_is_not_there(no_cluster: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    no_cluster.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(RequestError, match="file of the token cannot be read"):
-        Client("http://127.0.0.1:1")
+    for path in (str(tmp_path / "none"), "~nobody-of-that-name/token"):
+        no_cluster.setenv("RAY_AUTH_TOKEN_PATH", path)
+        with pytest.raises(RequestError, match="file of the token cannot be read"):
+            Client("http://127.0.0.1:1")
 
 
 def test_where_there_should_be_a_token_and_is_none(no_cluster: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,6 +155,14 @@ def test_where_there_should_be_a_token_and_is_none(no_cluster: pytest.MonkeyPatc
     no_cluster.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     with pytest.raises(RequestError, match="token for the cluster is empty"):
         Client("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("token", ["…", "two-lines\nin-one-token", "a-tab\tin-it"])
+def test_what_no_header_can_hold_is_no_token(token: str, no_cluster: pytest.MonkeyPatch) -> None:
+    no_cluster.setenv("RAY_AUTH_TOKEN", token)
+    with pytest.raises(RequestError, match=r"token for the cluster is none.*RAY_AUTH_TOKEN, not one line") as caught:
+        Client("http://127.0.0.1:1")
+    assert token.split()[0] not in str(caught.value)
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

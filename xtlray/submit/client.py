@@ -20,6 +20,7 @@ from ray.job_submission import JobSubmissionClient
 from xtlray.errors import RequestError, WorkError
 from xtlray.scrub import remember, scrub
 from xtlray.submit.reach import ADDRESS
+from xtlray.urls import expanded
 
 for _noisy in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
@@ -184,7 +185,7 @@ def _token() -> tuple[str | None, dict[str, str]]:
     if os.environ.get("RAY_AUTH_TOKEN"):
         where, token = "RAY_AUTH_TOKEN", os.environ["RAY_AUTH_TOKEN"]
     elif path:
-        where, token = f"RAY_AUTH_TOKEN_PATH={path}", _read(Path(path))
+        where, token = f"RAY_AUTH_TOKEN_PATH={path}", _read(expanded(path))
     elif usual.is_file():
         where, token = str(usual), _read(usual)
     elif mode is None:
@@ -194,13 +195,15 @@ def _token() -> tuple[str | None, dict[str, str]]:
     token = token.strip()
     if not token:
         raise RequestError("The token for the cluster is empty", got=where, fix=_TOKEN_FIX)
+    if not (token.isascii() and token.isprintable()):  # several lines, or an ellipsis out of some instructions
+        raise RequestError("The token for the cluster is none", got=f"{where}, not one line of ASCII", fix=_TOKEN_FIX)
     remember(token)
     return where, {"Authorization": f"Bearer {token}"}
 
 
 def _read(path: Path) -> str:
     try:
-        return path.expanduser().read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError("The file of the token cannot be read", got=f"{path}: {error}", fix=_TOKEN_FIX) from None
 
