@@ -62,7 +62,9 @@ def test_a_password_in_the_address_is_not_repeated(no_cluster: pytest.MonkeyPatc
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", [None, "./here", "/data/store", "file:///data/store", "~/store"])
+@pytest.mark.parametrize(
+    "url", [None, "./here", "/data/store", "file:///data/store", "~/store", "~nobody-so-called/store"]
+)
 def test_a_folder_of_this_machine_is_refused_and_not_made(
     url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,9 +108,12 @@ def test_a_folder_outside_of_what_is_shared(store: str, tmp_path: Path) -> None:
         reachable_store(str(tmp_path / store), [str(tmp_path / "shared")], HEAD)
 
 
-def test_a_shared_folder_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", ["shared", "~nobody-so-called", ""])
+def test_a_shared_folder_that_is_not_there(shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one is a variable that is not set, and not the folder that one happens to be in."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match="no such shared folder"):
-        reachable_store(str(tmp_path / "shared" / "store"), [str(tmp_path / "shared")], HEAD)
+        reachable_store(str(tmp_path / "shared" / "store"), [shared], HEAD)
 
 
 def test_a_folder_that_would_be_another_one_on_a_cluster(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from xtlray import credentials
 from xtlray.errors import RequestError
 from xtlray.store import DEFAULT_URL, ENVIRONMENT_VARIABLE
-from xtlray.urls import absolute, path_of
+from xtlray.urls import absolute, expanded, path_of
 
 log = logging.getLogger("xtlray.submit")
 ADDRESS, RAY_ADDRESS = "RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"  # variables of Ray's
@@ -87,7 +87,7 @@ def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Rea
 
 def _mounted(text: str, shared: list[Path]) -> str:
     """The folder by the name that all nodes know it by."""
-    folder = Path(os.path.abspath(path_of(text) if text.startswith("file://") else Path(text).expanduser()))
+    folder = Path(os.path.abspath(path_of(text) if text.startswith("file://") else expanded(text)))
     for path in (folder, folder.resolve()):  # a link of this machine into what is shared means nothing elsewhere
         if any(path.is_relative_to(each) for each in shared):
             if "$" in str(path):
@@ -103,11 +103,11 @@ def _mounted(text: str, shared: list[Path]) -> str:
 
 
 def _shared(text: str) -> Path:
-    path = Path(os.path.abspath(Path(text).expanduser()))
-    if not path.is_dir():
+    path = Path(os.path.abspath(expanded(text)))
+    if not text or not path.is_dir():
         raise RequestError(
             "There is no such shared folder here",
-            got=str(path),
+            got=str(path) if text else "an empty name",
             fix="give --shared-path the folder that this machine and all nodes mount by the same name",
         )
     return path
