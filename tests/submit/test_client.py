@@ -46,6 +46,17 @@ def test_tls_where_there_is_none(dashboard: Dashboard) -> None:
         Client(dashboard.url.replace("http://", "https://"))
 
 
+@pytest.mark.parametrize("text", [None, "not a certificate"])
+def test_trusted_certificates_that_cannot_be_read(
+    text: str | None, no_cluster: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if text:
+        (tmp_path / "trusted.pem").write_text(text)
+    no_cluster.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "trusted.pem"))
+    with pytest.raises(RequestError, match=r"certificates that are trusted.*REQUESTS_CA_BUNDLE="):
+        Client("https://127.0.0.1:1")
+
+
 # --- somebody else ---------------------------------------------------------------------------------------------------
 
 

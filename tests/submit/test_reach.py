@@ -23,6 +23,7 @@ HEAD = "http://10.0.0.1:8265"
         (None, None, "https://third:8265/", "https://third:8265"),
         ("https://ray.example.org/cluster/", None, None, "https://ray.example.org/cluster"),
         ("http://[::1]:8265", None, None, "http://[::1]:8265"),
+        ("HTTP://10.0.0.1:8265", None, None, HEAD),
     ],
 )
 def test_what_is_given_comes_first(

@@ -31,6 +31,7 @@ _TOKEN_FIX = (
     "set RAY_AUTH_TOKEN to the cluster's token, or RAY_AUTH_TOKEN_PATH to a file that holds it, or keep it in "
     "~/.ray/auth_token; on the head, `ray get-auth-token` prints it"
 )
+_CERTIFICATES = "REQUESTS_CA_BUNDLE"
 _LONGEST = 300
 # What requests' errors hold → what they mean.
 _CAUSES = {
@@ -38,7 +39,7 @@ _CAUSES = {
     "Name or service not known": "no server of that name is known",
     "Failed to resolve": "no server of that name is known",
     "nodename nor servname": "no server of that name is known",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted (REQUESTS_CA_BUNDLE names a file of those that are)",
+    "CERTIFICATE_VERIFY_FAILED": f"its certificate is not trusted ({_CERTIFICATES} names a file of those that are)",
     "WRONG_VERSION_NUMBER": "it does not speak TLS: is it http://?",
     "timed out": "no answer in time",
     "Connection aborted": "it closed the connection, perhaps since it speaks TLS: is it https://?",
@@ -71,8 +72,16 @@ class Client(JobSubmissionClient):
     def __init__(self, address: str) -> None:
         self.where = address
         self._token_from, headers = _token()
-        with _nothing_but(address):
-            super().__init__(address, headers=headers, verify=os.environ.get("REQUESTS_CA_BUNDLE") or True)
+        trusted = os.environ.get(_CERTIFICATES)
+        try:
+            with _nothing_but(address):
+                super().__init__(address, headers=headers, verify=trusted or True)
+        except OSError as error:  # those of requests have been put in our words
+            raise RequestError(
+                "The certificates that are trusted cannot be read",
+                got=f"{_CERTIFICATES}={trusted}: {error}",
+                fix=f"correct {_CERTIFICATES}, or unset it",
+            ) from None
 
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         """As Ray's, which all of its requests go through; it waits for ever, and takes any page for an answer."""

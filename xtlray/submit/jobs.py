@@ -127,6 +127,8 @@ class Jobs:
         """The job of that id; None where the cluster does not know it."""
         from xtlray.submit.client import RefusedError
 
+        if job in ("", ".", ".."):  # in an address these are the list of all jobs, and what is above it
+            return None
         try:
             found = self.client.get_job_info(quote(job, safe=""))
         except RefusedError as error:

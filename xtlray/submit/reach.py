@@ -55,7 +55,8 @@ def jobs_address(given: str | None) -> str:
         raise RequestError(
             "The cluster's address is not one", got=repr(text), allowed=_EXAMPLE, fix="correct --address"
         )
-    return text.rstrip("/")
+    scheme, _, rest = text.rstrip("/").partition("://")
+    return f"{scheme.lower()}://{rest}"  # Ray takes any other spelling for the name of a module
 
 
 def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Reach:
