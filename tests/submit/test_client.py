@@ -192,14 +192,23 @@ def test_jobs_are_listed_latest_first_without_their_variables(dashboard: Dashboa
     assert "hunter2" not in str([job.as_json() for job in found])
 
 
+def test_what_is_told_of_a_job_holds_no_secret_of_ours(dashboard: Dashboard, no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setenv("AWS_SECRET_ACCESS_KEY", "wJalr/XUtn+FEMI")
+    dashboard.add("a", "FAILED", 1)
+    dashboard.jobs["a"] |= {"message": "its log ends with: wJalr/XUtn+FEMI", "entrypoint": "key=wJalr/XUtn+FEMI run"}
+    found = Jobs.at(dashboard.url).get("a").as_json()
+    assert (found["message"], found["entrypoint"]) == ("its log ends with: ***", "key=*** run")
+
+
 def test_a_job_that_is_not_there(dashboard: Dashboard) -> None:
     dashboard.add("demo-1a2b3c4d-1")
     jobs = Jobs.at(dashboard.url)
     assert jobs.find("demo-1a2b3c4d-2") is None
     with pytest.raises(UnknownNameError, match=r"nearest known name is demo-1a2b3c4d-1.*xtlray jobs list"):
         jobs.get("demo-1a2b3c4d-2")
-    with pytest.raises(UnknownNameError):
-        jobs.stop("../../version")
+    for name in ("../../version", "", ".", ".."):
+        with pytest.raises(UnknownNameError):
+            jobs.stop(name)
 
 
 def test_what_the_cluster_says_is_told_in_a_line(dashboard: Dashboard) -> None:

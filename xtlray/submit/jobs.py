@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xtlray.errors import UnknownNameError, WorkError, unknown
+from xtlray.scrub import scrub
 
 if TYPE_CHECKING:
     from xtlray.submit.client import Client
@@ -201,11 +202,11 @@ def _job(details: Any) -> Job:
     return Job(
         id=details.submission_id,
         status=str(details.status).lower(),
-        message=(details.message or "").strip(),
+        message=scrub((details.message or "").strip()),  # of one that failed, the end of its log
         exit_code=details.driver_exit_code,
         started=_time(details.start_time),
         ended=_time(details.end_time),
-        entrypoint=details.entrypoint,
+        entrypoint=scrub(details.entrypoint),
         node=details.driver_node_id,
         metadata=dict(details.metadata or {}),
     )
