@@ -117,9 +117,12 @@ def test_a_shared_folder_that_is_not_there(shared: str, tmp_path: Path, monkeypa
         reachable_store(str(tmp_path / "shared" / "store"), [shared], HEAD)
 
 
-def test_a_folder_that_would_be_another_one_on_a_cluster(tmp_path: Path) -> None:
+def test_a_store_that_would_be_another_one_on_a_cluster(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"holds a \$"):
         reachable_store(str(tmp_path / "$HOME"), [str(tmp_path)], HEAD)
+    for url in ("s3://bucket/$USER", "gs://bucket/${USER}"):
+        with pytest.raises(RequestError, match=r"holds a \$"):
+            reachable_store(url, [], HEAD)
 
 
 def test_where_an_object_store_is_travels_and_who_we_are_does_not(no_aws: pytest.MonkeyPatch) -> None:

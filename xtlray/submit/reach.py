@@ -74,6 +74,7 @@ def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Rea
     checked = absolute(text)
     if checked.startswith("file://"):
         return Reach(_mounted(text, [_shared(each) for each in shared]))
+    _named(checked)
     if not checked.startswith("s3://"):
         return Reach(checked)
     access = credentials.access()
@@ -91,9 +92,7 @@ def _mounted(text: str, shared: list[Path]) -> str:
     folder = Path(os.path.abspath(path_of(text) if text.startswith("file://") else expanded(text)))
     for path in (folder, folder.resolve()):  # a link of this machine into what is shared means nothing elsewhere
         if any(path.is_relative_to(each) for each in shared):
-            if "$" in str(path):
-                raise RequestError("The store's folder cannot be named to a cluster", got=f"{path}, which holds a $")
-            return str(path)
+            return _named(str(path))
     raise RequestError(
         "The cluster cannot reach the store",
         got=f"{folder}, a folder of this machine" + (f" outside of {', '.join(map(str, shared))}" if shared else ""),
@@ -101,6 +100,13 @@ def _mounted(text: str, shared: list[Path]) -> str:
         fix="set --store or XTLRAY_STORE to s3://bucket/prefix; or, if all nodes do mount it, add "
         f"--shared-path {folder.parent}",
     )
+
+
+def _named(store: str) -> str:
+    """A store that variables of the cluster cannot change: Ray puts them into what it is told to set."""
+    if "$" in store:
+        raise RequestError("The store cannot be named to a cluster", got=f"{store}, which holds a $")
+    return store
 
 
 def _shared(text: str) -> Path:
