@@ -145,7 +145,7 @@ def test_that_requests_are_not_signed_travels(no_aws: pytest.MonkeyPatch) -> Non
     assert found.settings == {"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1"}
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"])
 def test_a_server_on_this_machine(host: str, no_aws: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     no_aws.setenv("AWS_SKIP_SIGNATURE", "true")
     no_aws.setenv("AWS_ENDPOINT_URL", f"http://{host}:9000")

@@ -134,7 +134,7 @@ def _check_endpoint(endpoint: str, address: str) -> None:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def _is_server(url: str) -> bool:
