@@ -76,3 +76,22 @@ def test_ray_has_the_share_of_a_machine_that_the_queue_gives(
     command = "\n".join(["set -eu", *lines, 'echo "$cpus $memory"'])
     done = subprocess.run(["bash", "-c", command], env={"PATH": "/bin", **given}, capture_output=True, text=True)
     assert done.stdout.strip() == expected, done.stderr
+
+
+def test_a_scratch_folder_that_a_machine_lacks_is_told_of(script: Path, tmp_path: Path) -> None:
+    function = re.search(r"^make_folder\(\) \{.*?^\}$", script.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert function
+    command = f"{function[0]}\nmake_folder"
+
+    def made(folder: Path) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "folder": str(folder)}
+        return subprocess.run(["bash", "-euc", command], env=environment, input="t", capture_output=True, text=True)
+
+    lacking = made(tmp_path / "scratch" / "xtlray-1-0")
+    assert lacking.returncode == 1
+    assert "cannot be made" in lacking.stderr
+    assert "XTLRAY_SCRATCH" in lacking.stderr
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert made(tmp_path / "link").returncode == 1
+    assert made(tmp_path / "xtlray-1-0").returncode == 0
+    assert (tmp_path / "xtlray-1-0" / "token").read_text() == "t"
