@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,12 @@ def pods(cluster: dict[str, Any]) -> dict[str, dict[str, Any]]:
     spec = cluster["spec"]
     groups = {group["groupName"]: group for group in spec["workerGroupSpecs"]}
     return {name: group["template"]["spec"] for name, group in {"head": spec["headGroupSpec"], **groups}.items()}
+
+
+def steps(folder: Path) -> list[list[str]]:
+    """What the Dockerfile does: words and what follows them."""
+    lines = (folder / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    return [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
 
 
 def test_all_files_are_of_their_kind(folder: Path) -> None:
@@ -126,8 +136,7 @@ def test_all_pods_have_the_image_of_this_version(cluster: dict[str, Any], repo_r
 
 
 def test_the_image_is_of_this_package_and_runs_as_nobody_special(folder: Path, repo_root: Path) -> None:
-    steps = (folder / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
-    said = [line.split(maxsplit=1) for line in steps if line and not line.startswith("#")]
+    said = steps(folder)
     assert [rest for word, rest in said if word == "USER"] == ["1000:1000"]
     assert said[-1][0] == "USER"  # what comes after it would not be run by that user
     copied = {name for word, rest in said if word == "COPY" for name in rest.split()[:-1]}
@@ -138,3 +147,29 @@ def test_the_image_is_of_this_package_and_runs_as_nobody_special(folder: Path, r
     assert all((repo_root / name).exists() for name in copied)
     assert not [rest for word, rest in said if word == "ADD"]
     assert any("-c constraints.txt" in rest for word, rest in said if word == "RUN")
+
+
+def test_the_image_has_the_package_as_it_is_in_the_clone(folder: Path, repo_root: Path, tmp_path: Path) -> None:
+    """Its steps, with a pip that builds the package and installs nothing."""
+    pytest.importorskip("setuptools")
+    pip, image = tmp_path / "bin" / "pip", tmp_path / "image"
+    pip.parent.mkdir()
+    image.mkdir()
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
+    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{build}"\n')
+    pip.chmod(0o755)
+    for word, rest in steps(folder):
+        if word == "COPY":
+            *names, target = rest.split()
+            for name in names:
+                if (repo_root / name).is_dir():
+                    shutil.copytree(repo_root / name, image / target, dirs_exist_ok=True)
+                else:
+                    shutil.copy2(repo_root / name, image / target)
+        elif word == "RUN" and "pip install" in rest:
+            path = {"PATH": f"{pip.parent}:/usr/bin:/bin"}
+            subprocess.run(["sh", "-ec", rest], cwd=image, env=path, capture_output=True, check=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as made:
+        for file in (repo_root / "xtlray").rglob("*.py"):
+            assert made.read(file.relative_to(repo_root).as_posix()) == file.read_bytes(), file

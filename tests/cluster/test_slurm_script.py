@@ -58,3 +58,40 @@ def test_its_ray_has_a_token_a_folder_and_ports_of_its_own(code: str) -> None:
                    "--min-worker-port=", "--max-worker-port="):  # fmt: skip
         assert option in code
     assert not re.search(r"\b(6379|8265|10001|52365)\b", code)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"SLURM_CPUS_PER_TASK": "8", "SLURM_MEM_PER_NODE": "32768"}, "8 32768"),
+        ({"SLURM_CPUS_PER_TASK": "8", "SLURM_MEM_PER_CPU": "2000"}, "8 16000"),  # sbatch --mem-per-cpu
+        ({"SLURM_CPUS_ON_NODE": "4", "SLURM_MEM_PER_NODE": "0"}, "4 0"),  # all that the machine has
+        ({"SLURM_CPUS_ON_NODE": "4"}, "4 0"),
+    ],
+)
+def test_ray_has_the_share_of_a_machine_that_the_queue_gives(
+    given: dict[str, str], expected: str, script: Path
+) -> None:
+    lines = [line for line in script.read_text().splitlines() if line.startswith(("cpus=", "memory="))]
+    command = "\n".join(["set -eu", *lines, 'echo "$cpus $memory"'])
+    done = subprocess.run(["bash", "-c", command], env={"PATH": "/bin", **given}, capture_output=True, text=True)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_a_scratch_folder_that_a_machine_lacks_is_told_of(script: Path, tmp_path: Path) -> None:
+    function = re.search(r"^make_folder\(\) \{.*?^\}$", script.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert function
+    command = f"{function[0]}\nmake_folder"
+
+    def made(folder: Path) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "folder": str(folder)}
+        return subprocess.run(["bash", "-euc", command], env=environment, input="t", capture_output=True, text=True)
+
+    lacking = made(tmp_path / "scratch" / "xtlray-1-0")
+    assert lacking.returncode == 1
+    assert "cannot be made" in lacking.stderr
+    assert "XTLRAY_SCRATCH" in lacking.stderr
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert made(tmp_path / "link").returncode == 1
+    assert made(tmp_path / "xtlray-1-0").returncode == 0
+    assert (tmp_path / "xtlray-1-0" / "token").read_text() == "t"

@@ -46,6 +46,17 @@ def test_tls_where_there_is_none(dashboard: Dashboard) -> None:
         Client(dashboard.url.replace("http://", "https://"))
 
 
+@pytest.mark.parametrize("text", [None, "not a certificate"])
+def test_trusted_certificates_that_cannot_be_read(
+    text: str | None, no_cluster: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if text:
+        (tmp_path / "trusted.pem").write_text(text)
+    no_cluster.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "trusted.pem"))
+    with pytest.raises(RequestError, match=r"certificates that are trusted.*REQUESTS_CA_BUNDLE="):
+        Client("https://127.0.0.1:1")
+
+
 # --- somebody else ---------------------------------------------------------------------------------------------------
 
 
@@ -141,9 +152,10 @@ def test_no_token_is_sent_where_that_is_turned_off(dashboard: Dashboard, no_clus
 
 
 def test_a_file_of_the_token_that_is_not_there(no_cluster: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    no_cluster.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(RequestError, match="file of the token cannot be read"):
-        Client("http://127.0.0.1:1")
+    for path in (str(tmp_path / "none"), "~nobody-of-that-name/token"):
+        no_cluster.setenv("RAY_AUTH_TOKEN_PATH", path)
+        with pytest.raises(RequestError, match="file of the token cannot be read"):
+            Client("http://127.0.0.1:1")
 
 
 def test_where_there_should_be_a_token_and_is_none(no_cluster: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,6 +166,14 @@ def test_where_there_should_be_a_token_and_is_none(no_cluster: pytest.MonkeyPatc
     no_cluster.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     with pytest.raises(RequestError, match="token for the cluster is empty"):
         Client("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("token", ["…", "two-lines\nin-one-token", "a-tab\tin-it"])
+def test_what_no_header_can_hold_is_no_token(token: str, no_cluster: pytest.MonkeyPatch) -> None:
+    no_cluster.setenv("RAY_AUTH_TOKEN", token)
+    with pytest.raises(RequestError, match=r"token for the cluster is none.*RAY_AUTH_TOKEN, not one line") as caught:
+        Client("http://127.0.0.1:1")
+    assert token.split()[0] not in str(caught.value)
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
@@ -172,14 +192,23 @@ def test_jobs_are_listed_latest_first_without_their_variables(dashboard: Dashboa
     assert "hunter2" not in str([job.as_json() for job in found])
 
 
+def test_what_is_told_of_a_job_holds_no_secret_of_ours(dashboard: Dashboard, no_aws: pytest.MonkeyPatch) -> None:
+    no_aws.setenv("AWS_SECRET_ACCESS_KEY", "wJalr/XUtn+FEMI")
+    dashboard.add("a", "FAILED", 1)
+    dashboard.jobs["a"] |= {"message": "its log ends with: wJalr/XUtn+FEMI", "entrypoint": "key=wJalr/XUtn+FEMI run"}
+    found = Jobs.at(dashboard.url).get("a").as_json()
+    assert (found["message"], found["entrypoint"]) == ("its log ends with: ***", "key=*** run")
+
+
 def test_a_job_that_is_not_there(dashboard: Dashboard) -> None:
     dashboard.add("demo-1a2b3c4d-1")
     jobs = Jobs.at(dashboard.url)
     assert jobs.find("demo-1a2b3c4d-2") is None
     with pytest.raises(UnknownNameError, match=r"nearest known name is demo-1a2b3c4d-1.*xtlray jobs list"):
         jobs.get("demo-1a2b3c4d-2")
-    with pytest.raises(UnknownNameError):
-        jobs.stop("../../version")
+    for name in ("../../version", "", ".", ".."):
+        with pytest.raises(UnknownNameError):
+            jobs.stop(name)
 
 
 def test_what_the_cluster_says_is_told_in_a_line(dashboard: Dashboard) -> None:

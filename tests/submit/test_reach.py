@@ -23,6 +23,7 @@ HEAD = "http://10.0.0.1:8265"
         (None, None, "https://third:8265/", "https://third:8265"),
         ("https://ray.example.org/cluster/", None, None, "https://ray.example.org/cluster"),
         ("http://[::1]:8265", None, None, "http://[::1]:8265"),
+        ("HTTP://10.0.0.1:8265", None, None, HEAD),
     ],
 )
 def test_what_is_given_comes_first(
@@ -62,7 +63,9 @@ def test_a_password_in_the_address_is_not_repeated(no_cluster: pytest.MonkeyPatc
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", [None, "./here", "/data/store", "file:///data/store", "~/store"])
+@pytest.mark.parametrize(
+    "url", [None, "./here", "/data/store", "file:///data/store", "~/store", "~nobody-so-called/store"]
+)
 def test_a_folder_of_this_machine_is_refused_and_not_made(
     url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,14 +109,20 @@ def test_a_folder_outside_of_what_is_shared(store: str, tmp_path: Path) -> None:
         reachable_store(str(tmp_path / store), [str(tmp_path / "shared")], HEAD)
 
 
-def test_a_shared_folder_that_is_not_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", ["shared", "~nobody-so-called", ""])
+def test_a_shared_folder_that_is_not_there(shared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one is a variable that is not set, and not the folder that one happens to be in."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(RequestError, match="no such shared folder"):
-        reachable_store(str(tmp_path / "shared" / "store"), [str(tmp_path / "shared")], HEAD)
+        reachable_store(str(tmp_path / "shared" / "store"), [shared], HEAD)
 
 
-def test_a_folder_that_would_be_another_one_on_a_cluster(tmp_path: Path) -> None:
+def test_a_store_that_would_be_another_one_on_a_cluster(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"holds a \$"):
         reachable_store(str(tmp_path / "$HOME"), [str(tmp_path)], HEAD)
+    for url in ("s3://bucket/$USER", "gs://bucket/${USER}"):
+        with pytest.raises(RequestError, match=r"holds a \$"):
+            reachable_store(url, [], HEAD)
 
 
 def test_where_an_object_store_is_travels_and_who_we_are_does_not(no_aws: pytest.MonkeyPatch) -> None:
@@ -136,7 +145,7 @@ def test_that_requests_are_not_signed_travels(no_aws: pytest.MonkeyPatch) -> Non
     assert found.settings == {"AWS_SKIP_SIGNATURE": "true", "AWS_REGION": "us-east-1"}
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"])
 def test_a_server_on_this_machine(host: str, no_aws: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     no_aws.setenv("AWS_SKIP_SIGNATURE", "true")
     no_aws.setenv("AWS_ENDPOINT_URL", f"http://{host}:9000")

@@ -7,10 +7,13 @@ the program is here: 0 done, 1 the work failed, 2 the request was wrong, 130 int
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import select
 import signal
 import sys
 import traceback
+from typing import TextIO
 
 import click
 
@@ -115,14 +118,23 @@ def _where_to_look(error: click.ClickException) -> str:
 
 def _reader_has_gone(error: BaseException) -> bool:
     """Whether the error is that nobody reads our stdout any more (`xtlray … | head`), and nothing is wrong with us."""
-    if not isinstance(error, BrokenPipeError):
-        return False
+    if not isinstance(error, BrokenPipeError) or not _is_broken(sys.stdout):
+        return False  # a broken connection of the work itself is an error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it shuts down
+    return True
+
+
+def _is_broken(pipe: TextIO) -> bool:
+    """Whether nobody reads it: it fails again if it holds something back; else (PYTHONUNBUFFERED) the system knows."""
     try:
-        sys.stdout.flush()  # fails again if it was stdout; a broken connection of the work itself is an error
+        pipe.flush()
+        poll = select.poll()
+        poll.register(pipe.fileno(), 0)  # nothing but what is wrong with it
+        return bool(poll.poll(0))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains while it shuts down
         return True
-    return False
+    except io.UnsupportedOperation:  # no file lies under it
+        return False
 
 
 if __name__ == "__main__":

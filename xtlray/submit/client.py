@@ -20,6 +20,7 @@ from ray.job_submission import JobSubmissionClient
 from xtlray.errors import RequestError, WorkError
 from xtlray.scrub import remember, scrub
 from xtlray.submit.reach import ADDRESS
+from xtlray.urls import expanded
 
 for _noisy in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
@@ -30,6 +31,7 @@ _TOKEN_FIX = (
     "set RAY_AUTH_TOKEN to the cluster's token, or RAY_AUTH_TOKEN_PATH to a file that holds it, or keep it in "
     "~/.ray/auth_token; on the head, `ray get-auth-token` prints it"
 )
+_CERTIFICATES = "REQUESTS_CA_BUNDLE"
 _LONGEST = 300
 # What requests' errors hold → what they mean.
 _CAUSES = {
@@ -37,7 +39,7 @@ _CAUSES = {
     "Name or service not known": "no server of that name is known",
     "Failed to resolve": "no server of that name is known",
     "nodename nor servname": "no server of that name is known",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted (REQUESTS_CA_BUNDLE names a file of those that are)",
+    "CERTIFICATE_VERIFY_FAILED": f"its certificate is not trusted ({_CERTIFICATES} names a file of those that are)",
     "WRONG_VERSION_NUMBER": "it does not speak TLS: is it http://?",
     "timed out": "no answer in time",
     "Connection aborted": "it closed the connection, perhaps since it speaks TLS: is it https://?",
@@ -70,8 +72,16 @@ class Client(JobSubmissionClient):
     def __init__(self, address: str) -> None:
         self.where = address
         self._token_from, headers = _token()
-        with _nothing_but(address):
-            super().__init__(address, headers=headers, verify=os.environ.get("REQUESTS_CA_BUNDLE") or True)
+        trusted = os.environ.get(_CERTIFICATES)
+        try:
+            with _nothing_but(address):
+                super().__init__(address, headers=headers, verify=trusted or True)
+        except OSError as error:  # those of requests have been put in our words
+            raise RequestError(
+                "The certificates that are trusted cannot be read",
+                got=f"{_CERTIFICATES}={trusted}: {error}",
+                fix=f"correct {_CERTIFICATES}, or unset it",
+            ) from None
 
     def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
         """As Ray's, which all of its requests go through; it waits for ever, and takes any page for an answer."""
@@ -184,7 +194,7 @@ def _token() -> tuple[str | None, dict[str, str]]:
     if os.environ.get("RAY_AUTH_TOKEN"):
         where, token = "RAY_AUTH_TOKEN", os.environ["RAY_AUTH_TOKEN"]
     elif path:
-        where, token = f"RAY_AUTH_TOKEN_PATH={path}", _read(Path(path))
+        where, token = f"RAY_AUTH_TOKEN_PATH={path}", _read(expanded(path))
     elif usual.is_file():
         where, token = str(usual), _read(usual)
     elif mode is None:
@@ -194,13 +204,15 @@ def _token() -> tuple[str | None, dict[str, str]]:
     token = token.strip()
     if not token:
         raise RequestError("The token for the cluster is empty", got=where, fix=_TOKEN_FIX)
+    if not (token.isascii() and token.isprintable()):  # several lines, or an ellipsis out of some instructions
+        raise RequestError("The token for the cluster is none", got=f"{where}, not one line of ASCII", fix=_TOKEN_FIX)
     remember(token)
     return where, {"Authorization": f"Bearer {token}"}
 
 
 def _read(path: Path) -> str:
     try:
-        return path.expanduser().read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError("The file of the token cannot be read", got=f"{path}: {error}", fix=_TOKEN_FIX) from None
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xtlray.errors import UnknownNameError, WorkError, unknown
+from xtlray.scrub import scrub
 
 if TYPE_CHECKING:
     from xtlray.submit.client import Client
@@ -127,6 +128,8 @@ class Jobs:
         """The job of that id; None where the cluster does not know it."""
         from xtlray.submit.client import RefusedError
 
+        if job in ("", ".", ".."):  # in an address these are the list of all jobs, and what is above it
+            return None
         try:
             found = self.client.get_job_info(quote(job, safe=""))
         except RefusedError as error:
@@ -199,11 +202,11 @@ def _job(details: Any) -> Job:
     return Job(
         id=details.submission_id,
         status=str(details.status).lower(),
-        message=(details.message or "").strip(),
+        message=scrub((details.message or "").strip()),  # of one that failed, the end of its log
         exit_code=details.driver_exit_code,
         started=_time(details.start_time),
         ended=_time(details.end_time),
-        entrypoint=details.entrypoint,
+        entrypoint=scrub(details.entrypoint),
         node=details.driver_node_id,
         metadata=dict(details.metadata or {}),
     )

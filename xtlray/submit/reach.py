@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from xtlray import credentials
 from xtlray.errors import RequestError
 from xtlray.store import DEFAULT_URL, ENVIRONMENT_VARIABLE
-from xtlray.urls import absolute, path_of
+from xtlray.urls import absolute, expanded, path_of
 
 log = logging.getLogger("xtlray.submit")
 ADDRESS, RAY_ADDRESS = "RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"  # variables of Ray's
@@ -55,7 +55,8 @@ def jobs_address(given: str | None) -> str:
         raise RequestError(
             "The cluster's address is not one", got=repr(text), allowed=_EXAMPLE, fix="correct --address"
         )
-    return text.rstrip("/")
+    scheme, _, rest = text.rstrip("/").partition("://")
+    return f"{scheme.lower()}://{rest}"  # Ray takes any other spelling for the name of a module
 
 
 def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Reach:
@@ -73,6 +74,7 @@ def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Rea
     checked = absolute(text)
     if checked.startswith("file://"):
         return Reach(_mounted(text, [_shared(each) for each in shared]))
+    _named(checked)
     if not checked.startswith("s3://"):
         return Reach(checked)
     access = credentials.access()
@@ -87,12 +89,10 @@ def reachable_store(url: str | None, shared: Iterable[str], address: str) -> Rea
 
 def _mounted(text: str, shared: list[Path]) -> str:
     """The folder by the name that all nodes know it by."""
-    folder = Path(os.path.abspath(path_of(text) if text.startswith("file://") else Path(text).expanduser()))
+    folder = Path(os.path.abspath(path_of(text) if text.startswith("file://") else expanded(text)))
     for path in (folder, folder.resolve()):  # a link of this machine into what is shared means nothing elsewhere
         if any(path.is_relative_to(each) for each in shared):
-            if "$" in str(path):
-                raise RequestError("The store's folder cannot be named to a cluster", got=f"{path}, which holds a $")
-            return str(path)
+            return _named(str(path))
     raise RequestError(
         "The cluster cannot reach the store",
         got=f"{folder}, a folder of this machine" + (f" outside of {', '.join(map(str, shared))}" if shared else ""),
@@ -102,12 +102,19 @@ def _mounted(text: str, shared: list[Path]) -> str:
     )
 
 
+def _named(store: str) -> str:
+    """A store that variables of the cluster cannot change: Ray puts them into what it is told to set."""
+    if "$" in store:
+        raise RequestError("The store cannot be named to a cluster", got=f"{store}, which holds a $")
+    return store
+
+
 def _shared(text: str) -> Path:
-    path = Path(os.path.abspath(Path(text).expanduser()))
-    if not path.is_dir():
+    path = Path(os.path.abspath(expanded(text)))
+    if not text or not path.is_dir():
         raise RequestError(
             "There is no such shared folder here",
-            got=str(path),
+            got=str(path) if text else "an empty name",
             fix="give --shared-path the folder that this machine and all nodes mount by the same name",
         )
     return path
@@ -127,7 +134,7 @@ def _check_endpoint(endpoint: str, address: str) -> None:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return host in ("localhost", "::1", "0.0.0.0") or host.startswith("127.")
 
 
 def _is_server(url: str) -> bool:
