@@ -110,9 +110,8 @@ class LocalCluster:
             own = (f"--port={self.address.rpartition(':')[2]}", f"--ray-client-server-port={_free_port()}")
             self._head = self._start("--head", *own, cores=self._cores[0])
             self._head.await_start()
-            self.workers = [self._worker(cores) for cores in self._cores[1:]]  # all at once
-            for n, cores in enumerate(self._cores[1:]):
-                self._await(n, cores)
+            for cores in self._cores[1:]:  # one by one: of two that start at once, one may wait half a minute in vain
+                self.join(cores)
         except BaseException:
             self.close()
             raise
@@ -137,10 +136,18 @@ class LocalCluster:
         """Those that have not been killed by `lose`."""
         return [*([self._head] if self._head else []), *self.workers]
 
-    def join(self, cores: int) -> Node:
-        """Another worker node, once it has started."""
-        self.workers.append(self._worker(cores))
-        return self._await(len(self.workers) - 1, cores)
+    def join(self, cores: int, tries: int = TRIES) -> Node:
+        """Another worker node, once it has started. Ray gives it half a minute, which may not do on a busy machine."""
+        node = self._start(f"--address={self.address}", cores=cores)
+        self.workers.append(node)
+        try:
+            node.await_start()
+        except WorkError:
+            if tries == 1:
+                raise
+            self.lose(node)
+            return self.join(cores, tries - 1)
+        return node
 
     def lose(self, node: Node) -> None:
         """SIGKILL to every process of a worker node."""
@@ -152,23 +159,6 @@ class LocalCluster:
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _await(self, n: int, cores: int) -> Node:
-        """Wait for a worker node; Ray gives it half a minute, which may not do on a busy machine: then another one."""
-        for left in reversed(range(TRIES)):
-            node = self.workers[n]
-            try:
-                node.await_start()
-                break
-            except WorkError:
-                if not left:
-                    raise
-                node.kill()
-                self.workers[n] = self._worker(cores)
-        return node
-
-    def _worker(self, cores: int) -> Node:
-        return self._start(f"--address={self.address}", cores=cores)
 
     def _start(self, *words: str, cores: int) -> Node:
         self._started += 1
