@@ -7,7 +7,7 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 
 JOB = Path(__file__).resolve().parents[2] / "jobs" / "bench" / "chaos.yaml"
-SHORT = {"minutes": 2, "calm_minutes": 0.5, "victims": "[trial, worker, driver, head]"}
+SHORT = {"minutes": 2, "calm_minutes": 0.25, "victims": "[trial, worker, driver, head]"}
 
 
 def test_two_minutes_of_chaos_lose_nothing_and_double_nothing(start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import tempfile
 import threading
@@ -30,6 +31,9 @@ from xtlray.termination import terminated
 from xtlray.training.loop import Recipe
 
 log = logging.getLogger("xtlray.pretrain")
+# Seconds. After the loss of a node Ray asks for as many workers as before, and for fewer only once these have not come.
+# Fewer are there at once, so an elastic training need not wait the minute that Ray gives machines to be started.
+ELASTIC_PATIENCE = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
 MAX_FAILURES = 3  # worker groups lost and restarted, without a new checkpoint, before the run gives up
 
 
@@ -99,6 +103,8 @@ def run_training(
     largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
     scale = scale_of(settings, ray.cluster_resources(), largest)
     log.info("%s workers, each %d cores and %d GPUs", settings.workers, scale.cpus, scale.gpus)
+    if scale.fewest < scale.most:
+        os.environ.setdefault(*ELASTIC_PATIENCE)
     recipe = Recipe(
         settings.epochs, settings.batch, settings.lr, settings.seed, settings.weight_decay, settings.precision
     )
