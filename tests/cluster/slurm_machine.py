@@ -88,7 +88,7 @@ class Slurm:
         done = subprocess.run(
             words, capture_output=True, text=True, cwd=cwd, env={**os.environ, **self.environment, **environment}
         )
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+        assert done.returncode == 0, f"{' '.join(words)}: {done.returncode} {done.stderr}{done.stdout}"
         return done.stdout.strip()
 
     def submit(self, *words: str, cwd: Path, **environment: str) -> str:

@@ -22,7 +22,7 @@ from xtlray.store import Store
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
-EPOCHS, PER_EPOCH = 60, 8  # 16,111 training rows in batches of 2048
+EPOCHS, PER_EPOCH = 200, 8  # 16,111 training rows in batches of 2048; so many that none is over before it is looked at
 # Two workers of one core: one on each node.
 JOB = f"""
 kind: pretrain
