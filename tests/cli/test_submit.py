@@ -78,6 +78,7 @@ def test_the_id_is_the_result(submit: Submit, dashboard: Dashboard, store: Store
     assert (code, out) == (0, f"{run_of(store, file)}-1\n")
     assert "code: " in err
     assert " KB, sent" in err
+    assert f"xtlray jobs logs {out.strip()} --address {dashboard.url}" in err
     code, again, err = submit()
     assert (code, again) == (0, out)
     assert "is pending already, so it was not submitted again" in err

@@ -54,6 +54,9 @@ def submit(
         return
     found, fresh = _submitted(ctx, jobs, resolved, reach, again)
     if not follow:
+        ctx.progress(
+            f"its log, which begins with the packages that differ there: xtlray jobs logs {found.id} --address {where}"
+        )
         _show(ctx, found, fresh)
         return
     if ctx.format == "table":
