@@ -10,6 +10,7 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from tests.faults.harness import wait_for
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol", "scancel", "squeue")
 FETCH_SECONDS = 600
+TRIES = 5  # of a question to a busy server
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin:/sbin:/bin"  # daemons lie where not every shell looks
 GRACE = 90  # seconds from the notice to the end, for what is preempted
 
@@ -84,10 +86,17 @@ class Slurm:
         return {"PATH": PATH, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def ask(self, *words: str, cwd: Path | None = None, **environment: str) -> str:
-        """Run one of its commands, and return what it printed."""
-        done = subprocess.run(
-            words, capture_output=True, text=True, cwd=cwd, env={**os.environ, **self.environment, **environment}
-        )
+        """Run one of its commands, and return what it printed.
+
+        A question is asked again whose connection the server has closed while it was being written: once in some
+        hundred times it does so on a busy machine, and the command dies of it.
+        """
+        for _ in range(TRIES if words[0] == "scontrol" else 1):
+            done = subprocess.run(
+                words, capture_output=True, text=True, cwd=cwd, env={**os.environ, **self.environment, **environment}
+            )
+            if done.returncode != -signal.SIGPIPE:
+                break
         assert done.returncode == 0, f"{' '.join(words)}: {done.returncode} {done.stderr}{done.stdout}"
         return done.stdout.strip()
 
